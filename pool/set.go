@@ -1,0 +1,132 @@
+package pool
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/sarnicdb/sarnic/pool/dial"
+	"github.com/sarnicdb/sarnic/proxy/loop"
+)
+
+// Set is every pool of the process. Its mutex guards the lists, the waiters and the counts of all of them.
+type Set struct {
+	ctx   context.Context // ends when the process does: dials and cancels under way end with it
+	stop  context.CancelFunc
+	log   *slog.Logger
+	loops func() *loop.Loop // where a connection nobody waits for is put
+	rand  *rand.Rand        // jitter; guarded by mu
+
+	mu     sync.Mutex
+	pools  []*Pool
+	closed bool
+}
+
+// NewSet makes an empty set. pick names the loop for a connection that nobody waits for; seed fixes the jitter.
+func NewSet(ctx context.Context, log *slog.Logger, pick func() *loop.Loop, seed uint64) *Set {
+	ctx, stop := context.WithCancel(ctx)
+	return &Set{ctx: ctx, stop: stop, log: log, loops: pick, rand: rand.New(rand.NewPCG(seed, seed))}
+}
+
+// Limit is a number of server connections that several pools share: a database's or a user's maximum. A nil Limit
+// has none.
+type Limit struct {
+	Max  int
+	used int
+}
+
+func (l *Limit) full() bool { return l != nil && l.Max > 0 && l.used >= l.Max }
+
+func (l *Limit) add(n int) {
+	if l != nil {
+		l.used += n
+	}
+}
+
+// Options are what a pool is made of.
+type Options struct {
+	Database, User string
+	Config         Config
+	Dial           Dialer
+	Cancel         Canceler
+	ByDatabase     *Limit
+	ByUser         *Limit
+}
+
+// NewPool adds a pool. Nothing is dialled until somebody asks, or the janitor fills it to its minimum.
+func (s *Set) NewPool(o Options) *Pool {
+	p := &Pool{
+		set: s, database: o.Database, user: o.User, cfg: o.Config, dial: o.Dial, cancel: o.Cancel,
+		limits: [2]*Limit{o.ByDatabase, o.ByUser},
+	}
+	s.mu.Lock()
+	s.pools = append(s.pools, p)
+	s.mu.Unlock()
+	return p
+}
+
+// Pools returns the pools as they are now.
+func (s *Set) Pools() []*Pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*Pool(nil), s.pools...)
+}
+
+// Close ends every dial and has every connection closed that nobody owns; owned ones are closed when released.
+func (s *Set) Close() {
+	s.stop()
+	s.mu.Lock()
+	s.closed = true
+	var idle []*Conn
+	for _, p := range s.pools {
+		p.failWaiters(errShutdown)
+		for p.lists[Idle].tail != nil {
+			c := p.lists[Idle].tail
+			s.move(c, Closed)
+			idle = append(idle, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range idle {
+		c.closeOnLoop()
+	}
+}
+
+// move is the only function that changes a Conn's state. The caller holds mu.
+func (s *Set) move(c *Conn, to State) {
+	p := c.pool
+	if c.state != Connecting {
+		p.lists[c.state].remove(c)
+	}
+	c.state = to
+	if to != Closed {
+		p.lists[to].push(c)
+		return
+	}
+	for _, l := range p.limits {
+		l.add(-1)
+	}
+}
+
+// jittered takes up to a tenth off d, so that connections made together do not end together.
+func (s *Set) jittered(d int64) int64 { return d - s.rand.Int64N(d/10+1) }
+
+// newConn makes a Conn of a dialled server. The caller holds mu; the count that connecting held passes to it.
+func (s *Set) newConn(p *Pool, srv *dial.Server, nc *loop.Conn, now int64) *Conn {
+	c := &Conn{Net: nc, tls: srv.TLS, peer: srv, pool: p, born: now, expires: loop.Forever, idleSince: now}
+	if p.cfg.Lifetime > 0 {
+		c.expires = now + s.jittered(int64(p.cfg.Lifetime))
+	}
+	return c
+}
+
+// closeOnLoop closes the socket where it lives.
+func (c *Conn) closeOnLoop() {
+	l := c.Net.Loop()
+	if l == nil {
+		_ = c.Net.Close()
+		return
+	}
+	l.Post(func() { _ = c.Net.Close() })
+}

@@ -1,0 +1,75 @@
+package proxy
+
+import "github.com/sarnicdb/sarnic/proxy/wire"
+
+// While a server reads COPY data it ignores Sync and Flush, and after an error it drops what is left of the data
+// without a word. So a Sync sent behind Execute(COPY) may draw a ReadyForQuery or not, and which only the server knows
+// when the COPY fails. (Protocol documentation, "COPY Operations".)
+
+// copyBegins handles CopyInResponse: Syncs already sent behind the statement are consumed by it.
+func (s *session) copyBegins() {
+	x := s.x
+	ended, syncs, ok := x.led.cutCopy()
+	x.copyIn = !ended
+	x.copySyncs += syncs
+	if syncs > 0 {
+		x.open = true // the Sync that would have closed the implicit transaction is gone
+	}
+	if !ok {
+		x.copyIn, x.copyMess = true, true
+	}
+}
+
+// copyFailed handles an error while a COPY read, or could still have read, what was sent to it. If Syncs were among
+// that, how many ReadyForQuery will come is not known: a Sync of our own and an empty query behind it tell, because
+// nothing else is asked meanwhile.
+func (s *session) copyFailed(simple bool) error {
+	x := s.x
+	syncs, mess := x.copySyncs, x.copyMess
+	x.copyIn, x.copySyncs, x.copyMess = false, 0, false
+	if syncs == 0 && !mess {
+		return nil
+	}
+	more := x.led.len()
+	if simple {
+		more-- // the Query itself
+	}
+	if mess || more > 0 {
+		x.fatal = true
+		return &wire.Error{
+			Severity: "FATAL", Code: wire.CodeProtocolViolation,
+			Message: "COPY failed with further requests behind it, and their answers cannot be told apart",
+			Hint:    "Wait for CopyInResponse before sending Sync, or for the end of COPY before the next request.",
+		}
+	}
+	x.fence, x.fenceSeen, x.fenceSkips = true, 0, !simple
+	s.skipping = false
+	if x.led.empty() {
+		x.led.push(entry{kind: kindSync})
+	}
+	ours := wire.AppendQuery(wire.AppendSync(nil), "")
+	if _, err := x.server.Write(ours); err != nil {
+		x.fatal = true
+		return errServerGarbage
+	}
+	x.server.Unnamed = 0
+	return nil
+}
+
+// fenceReached has seen the reply to the empty query: of the ReadyForQuery before it one is our Sync's, the others
+// are the client's. The empty query's own is still to come and is swallowed.
+func (s *session) fenceReached() error {
+	x := s.x
+	theirs := x.fenceSeen - 1
+	for range theirs {
+		x.instead = wire.AppendReadyForQuery(x.instead, x.status)
+	}
+	x.fence = false
+	if theirs <= 0 && x.fenceSkips {
+		s.skipping = true // the client's own Sync has still to end what its COPY began
+	}
+	x.led.reset()
+	x.led.push(entry{kind: kindQuery, act: swallow})
+	x.again = true
+	return nil
+}

@@ -1,0 +1,5 @@
+package loop
+
+const relayMode = "SARNIC_LOOP_RELAY"
+
+func relayMain(string) {}

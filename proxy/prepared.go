@@ -1,0 +1,406 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/maphash"
+
+	"github.com/sarnicdb/sarnic/pool"
+	"github.com/sarnicdb/sarnic/proxy/wire"
+)
+
+// clientStatement is a named statement as its client knows it.
+type clientStatement struct {
+	stmt    *pool.Statement
+	shape   uint64 // of its parameters and columns as of the client's own Parse; 0 while not known
+	segment uint32 // where the Parse or Close stands whose reply is still due; 0: none
+	closing bool
+}
+
+// unnamedStatement is what the client last sent as Parse "". The frame is kept whole: it is sent again wherever the
+// client's Bind finds another client's unnamed statement.
+type unnamedStatement struct {
+	frame   []byte
+	shape   uint64 // as of the client's Describe; 0: it never asked
+	segment uint32
+}
+
+// errStall stops the reading of requests until every reply owed has come: the frame at hand depends on one.
+var errStall = errors.New("stall")
+
+// parse handles the client's Parse.
+func (s *session) parse(frame []byte) error {
+	x := s.x
+	name, sql, types, ok := wire.ParseMessage(frame[wire.HeaderLen:])
+	if !ok {
+		return errBadMessage
+	}
+	s.notePin(sql)
+	if len(name) == 0 {
+		s.parseUnnamed(frame)
+		return nil
+	}
+	if cs := s.stmts[string(name)]; cs != nil {
+		switch {
+		case cs.segment != 0 && cs.segment != x.segment:
+			return errStall
+		case !cs.closing:
+			s.poison(&wire.Error{
+				Code:    wire.CodeDuplicateStatement,
+				Message: "prepared statement \"" + string(name) + "\" already exists",
+			})
+			return nil
+		}
+	}
+	st := s.srv.texts.Intern(sql, types)
+	cs := &clientStatement{stmt: st, segment: x.segment}
+	key := string(name)
+	if s.stmts == nil {
+		s.stmts = make(map[string]*clientStatement)
+	}
+	s.stmts[key] = cs // one that was closed earlier in this segment belongs to the effect of its Close
+	s.sendParse(st, entry{kind: kindParse, effect: x.newEffect(effect{op: opParse, name: key, client: cs, stmt: st})}, cs)
+	x.out.skip()
+	return nil
+}
+
+// sendParse sends a Parse of st before the frame at hand, after closing a copy that is there, and a Describe whose
+// reply tells the shape.
+func (s *session) sendParse(st *pool.Statement, parsed entry, cs *clientStatement) {
+	x := s.x
+	sv := x.server
+	x.out.inject()
+	if sv.Statements.Peek(st) != nil {
+		s.closeCopy(st)
+	} else if sv.Statements.Len() >= s.pool.Config().Statements {
+		s.closeCopy(sv.Statements.Oldest().Statement)
+	}
+	sv.Statements.Add(&s.srv.texts, st).Segment = x.segment
+	x.out.dst = wire.AppendParseTail(x.out.dst, st.Name, st.Text, st.Types)
+	x.led.push(parsed)
+	x.out.dst = wire.AppendDescribe(x.out.dst, 'S', st.Name)
+	x.led.push(entry{kind: kindDescribeStatement, act: swallow, effect: x.newEffect(effect{op: opShape, stmt: st, client: cs})})
+}
+
+// closeCopy sends a Close for a copy. Frames behind it find it gone; should it be skipped, the copy comes back.
+func (s *session) closeCopy(st *pool.Statement) {
+	x := s.x
+	e := x.newEffect(effect{op: opDropCopy, stmt: s.srv.texts.Hold(st), shape: x.server.Statements.Peek(st).Shape})
+	x.server.Statements.Remove(st)
+	x.out.dst = wire.AppendClose(x.out.dst, 'S', st.Name)
+	x.led.push(entry{kind: kindClose, act: swallow, effect: e})
+}
+
+func (s *session) parseUnnamed(frame []byte) {
+	x := s.x
+	u := x.spareUnnamed()
+	u.frame = append(u.frame[:0], frame...)
+	u.shape, u.segment = 0, x.segment
+	old := s.unnamed
+	s.unnamed = u
+	x.server.Unnamed = s.owner()
+	x.led.push(entry{kind: kindParse, effect: x.newEffect(effect{op: opUnnamedParse, unnamed: u, old: old})})
+}
+
+// statementFor makes sure that the server has the client's statement before a Bind or Describe names it. It returns
+// the name to use there; errDone means that the frame has been dealt with.
+func (s *session) statementFor(name []byte) (server string, cs *clientStatement, err error) {
+	x := s.x
+	if len(name) == 0 {
+		return "", nil, s.unnamedFor()
+	}
+	cs = s.stmts[string(name)]
+	if cs != nil && cs.segment != 0 && cs.segment != x.segment {
+		return "", nil, errStall
+	}
+	if cs == nil || cs.closing {
+		if !pool.Ours(name) {
+			return string(name), nil, nil // the server says that it does not exist
+		}
+		s.poison(&wire.Error{
+			Code:    wire.CodeInvalidStatementName,
+			Message: "prepared statement \"" + string(name) + "\" does not exist",
+		})
+		return "", nil, errDone
+	}
+	if cs.segment == x.segment {
+		return cs.stmt.Name, cs, nil // parsed a few frames ago, on this very connection
+	}
+	copied := x.server.Statements.Use(cs.stmt)
+	switch {
+	case copied != nil && copied.Segment != 0:
+		return "", nil, errStall
+	case copied != nil && (copied.Shape == cs.shape || cs.shape == 0):
+		return cs.stmt.Name, cs, nil
+	case copied != nil && x.fresh == cs.stmt:
+		s.poison(&wire.Error{
+			Code:    wire.CodeFeatureNotSupported,
+			Message: "cached plan must not change result type",
+		})
+		return "", nil, errDone
+	}
+	x.fresh = cs.stmt
+	s.sendParse(cs.stmt, entry{kind: kindParse, act: swallow, effect: x.newEffect(effect{op: opCopy, stmt: cs.stmt})}, nil)
+	return "", nil, errStall
+}
+
+// unnamedFor makes sure that the server's unnamed statement is this client's, or nobody's where it has none.
+func (s *session) unnamedFor() error {
+	x := s.x
+	u := s.unnamed
+	if u != nil && u.segment != 0 && u.segment != x.segment {
+		return errStall
+	}
+	if x.server.Unnamed == s.owner() {
+		if u != nil && x.checkShape && u.shape != 0 {
+			x.checkShape = false
+			if x.unnamedShape != u.shape {
+				s.poison(&wire.Error{
+					Code:    wire.CodeFeatureNotSupported,
+					Message: "cached plan must not change result type",
+				})
+				return errDone
+			}
+		}
+		return nil
+	}
+	x.server.Unnamed = s.owner()
+	x.out.inject()
+	if u == nil {
+		x.out.dst = wire.AppendClose(x.out.dst, 'S', "")
+		x.led.push(entry{kind: kindClose, act: swallow, effect: x.newEffect(effect{op: opUnnamedCopy})})
+		return nil
+	}
+	x.out.dst = append(x.out.dst, u.frame...)
+	x.led.push(entry{kind: kindParse, act: swallow, effect: x.newEffect(effect{op: opUnnamedCopy})})
+	if u.shape == 0 {
+		return nil
+	}
+	x.checkShape, x.unnamedShape = true, 0
+	x.out.dst = wire.AppendDescribe(x.out.dst, 'S', "")
+	x.led.push(entry{kind: kindDescribeStatement, act: swallow, effect: x.newEffect(effect{op: opUnnamedShape})})
+	return errStall
+}
+
+// errDone means that the frame at hand has been answered.
+var errDone = errors.New("done")
+
+// bind handles the client's Bind.
+func (s *session) bind(frame []byte) error { return s.bindHead(frame[wire.HeaderLen:], len(frame)) }
+
+// bindHead handles a Bind of size bytes in all whose body begins with head: both names and maybe not the rest.
+func (s *session) bindHead(head []byte, size int) error {
+	x := s.x
+	portal, name, rest, ok := wire.BindNames(head)
+	if !ok {
+		return errBadMessage
+	}
+	server, _, err := s.statementFor(name)
+	if err == errDone { //nolint:errorlint // our own sentinel
+		x.passInDrop = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	x.led.push(entry{kind: kindBind})
+	if server == string(name) {
+		return nil
+	}
+	x.out.skip()
+	start := len(x.out.dst)
+	x.out.dst = wire.AppendBindTail(x.out.dst, portal, server, rest)
+	binary.BigEndian.PutUint32(x.out.dst[start+1:], uint32(size-1+len(server)-len(name)))
+	return nil
+}
+
+// describe handles the client's Describe.
+func (s *session) describe(frame []byte) error {
+	x := s.x
+	kind, name, ok := wire.Target(frame[wire.HeaderLen:])
+	if !ok {
+		return errBadMessage
+	}
+	if kind != 'S' {
+		x.led.push(entry{kind: kindDescribePortal})
+		return nil
+	}
+	server, cs, err := s.statementFor(name)
+	if err == errDone { //nolint:errorlint // our own sentinel
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e := entry{kind: kindDescribeStatement}
+	switch {
+	case cs != nil:
+		e.effect = x.newEffect(effect{op: opShape, stmt: cs.stmt, client: cs})
+	case len(name) == 0 && s.unnamed != nil:
+		e.effect = x.newEffect(effect{op: opUnnamedShape, old: s.unnamed})
+	}
+	x.led.push(e)
+	if server == string(name) {
+		return nil
+	}
+	x.out.dst = wire.AppendDescribe(x.out.dst, 'S', server)
+	return nil
+}
+
+// closeTarget handles the client's Close. The server's copy of a named statement stays for others; what is sent is
+// the client's own frame, whose name no server knows, since Close of an unknown name is a success.
+func (s *session) closeTarget(frame []byte) error {
+	x := s.x
+	kind, name, ok := wire.Target(frame[wire.HeaderLen:])
+	if !ok {
+		return errBadMessage
+	}
+	e := entry{kind: kindClose}
+	switch {
+	case kind != 'S':
+	case len(name) == 0:
+		e.effect = s.dropUnnamed()
+	default:
+		if cs := s.stmts[string(name)]; cs != nil && !cs.closing {
+			if cs.segment != 0 && cs.segment != x.segment {
+				return errStall
+			}
+			cs.closing, cs.segment = true, x.segment
+			e.effect = x.newEffect(effect{op: opClose, name: string(name), client: cs})
+		}
+		if pool.Ours(name) {
+			x.led.push(e)
+			x.out.skip()
+			x.out.dst = wire.AppendClose(x.out.dst, 'S', noStatement)
+			return nil
+		}
+	}
+	x.led.push(e)
+	return nil
+}
+
+// dropUnnamed notes that a frame ends the unnamed statement, of the client and of the server.
+func (s *session) dropUnnamed() *effect {
+	x := s.x
+	x.server.Unnamed = s.owner()
+	if s.unnamed == nil {
+		return nil
+	}
+	e := x.newEffect(effect{op: opUnnamedDrop, old: s.unnamed})
+	s.unnamed = nil
+	return e
+}
+
+// poison replaces the frame at hand by one that makes the server fail at this very place of the pipeline, with our error instead of its own: what the server
+// skips, the state of its transaction and its ReadyForQuery are then right by themselves.
+func (s *session) poison(err *wire.Error) {
+	x := s.x
+	x.out.skip()
+	x.out.dst = wire.AppendBind(x.out.dst, "", noStatement, nil, nil, nil)
+	x.led.push(entry{kind: kindBind, act: replace, effect: x.newEffect(effect{err: err})})
+}
+
+// confirm settles an entry whose reply has come.
+func (s *session) confirm(e *effect) {
+	x := s.x
+	switch e.op {
+	case opParse:
+		e.client.segment = 0
+		x.server.Statements.Add(&s.srv.texts, e.stmt).Segment = 0
+	case opCopy:
+		x.server.Statements.Add(&s.srv.texts, e.stmt).Segment = 0
+	case opDropCopy:
+		s.srv.texts.Drop(e.stmt)
+	case opShape:
+		if p := x.server.Statements.Peek(e.stmt); p != nil && p.Shape == 0 {
+			p.Shape = e.shape
+		}
+		if e.client != nil && e.client.shape == 0 {
+			e.client.shape = e.shape
+		}
+	case opUnnamedParse:
+		e.unnamed.segment = 0
+		x.keepUnnamed(e.old)
+	case opUnnamedDrop:
+		x.keepUnnamed(e.old)
+	case opUnnamedShape:
+		if e.old == nil {
+			x.unnamedShape = e.shape
+		} else if e.old == s.unnamed {
+			e.old.shape = e.shape
+		}
+	case opClose:
+		if s.stmts[e.name] == e.client {
+			delete(s.stmts, e.name)
+		}
+		s.srv.texts.Drop(e.client.stmt)
+	}
+}
+
+// revert takes back what a frame changed that failed, or was skipped behind one that failed. The caller goes from the
+// last frame to the first.
+func (s *session) revert(e *effect, skipped bool) {
+	x := s.x
+	switch e.op {
+	case opParse:
+		if s.stmts[e.name] == e.client {
+			delete(s.stmts, e.name)
+		}
+		x.server.Statements.Remove(e.stmt)
+		s.srv.texts.Drop(e.stmt)
+	case opCopy:
+		x.server.Statements.Remove(e.stmt)
+	case opDropCopy:
+		if skipped {
+			x.server.Statements.Add(&s.srv.texts, e.stmt).Shape = e.shape
+		}
+		s.srv.texts.Drop(e.stmt)
+	case opUnnamedParse:
+		s.revertUnnamed(e, skipped)
+	case opUnnamedCopy:
+		x.server.Unnamed, x.checkShape = 0, false
+	case opUnnamedDrop:
+		x.server.Unnamed = 0
+		if skipped && s.unnamed == nil {
+			s.unnamed = e.old
+		}
+	case opClose:
+		e.client.closing, e.client.segment = false, 0
+		s.stmts[e.name] = e.client
+	}
+}
+
+// revertUnnamed undoes a Parse of the unnamed statement: one that failed leaves none, one that was skipped leaves
+// what was there. A later segment may already have replaced it; then only what that one would go back to changes.
+func (s *session) revertUnnamed(e *effect, skipped bool) {
+	x := s.x
+	x.server.Unnamed = 0
+	before := e.old
+	if !skipped {
+		x.keepUnnamed(e.old)
+		before = nil
+	}
+	if s.unnamed == e.unnamed {
+		s.unnamed = before
+	} else {
+		for _, later := range x.led.q[x.led.head:] {
+			if later.effect != nil && later.effect.old == e.unnamed {
+				later.effect.old = before
+			}
+		}
+	}
+	x.keepUnnamed(e.unnamed)
+}
+
+// noStatement is a name that no statement on a server has.
+const noStatement = pool.Prefix + "-"
+
+// addShape folds a ParameterDescription, RowDescription or NoData into e's shape. Shapes are compared within the
+// process only.
+func (s *session) addShape(e *effect, typ byte, body []byte) {
+	var h maphash.Hash
+	h.SetSeed(s.srv.seed)
+	_ = h.WriteByte(typ)
+	_, _ = h.Write(body)
+	e.shape = e.shape*31 + h.Sum64() | 1 // never 0, which means unknown
+}

@@ -1,0 +1,309 @@
+package proxy
+
+import (
+	"github.com/sarnicdb/sarnic/pool"
+	"github.com/sarnicdb/sarnic/proxy/loop"
+	"github.com/sarnicdb/sarnic/proxy/wire"
+)
+
+// fromServer reads the server's replies and writes what is the client's to it, a buffer at a time.
+func (s *session) fromServer() error {
+	x := s.x
+	for turn := 0; x.server != nil && !x.apply && turn < maxTurns && s.conn.Pending() <= maxPending; turn++ {
+		buf := s.w.loop.Buffer()
+		have := copy(buf, x.rest)
+		x.rest = x.rest[:0]
+		n, err := x.server.Read(buf[have:])
+		if err == loop.ErrWouldBlock { //nolint:errorlint // our own sentinel
+			x.rest = append(x.rest, buf[:have]...)
+			return nil
+		}
+		if err != nil {
+			return s.serverGone(err)
+		}
+		if err := s.relay(buf[:have+n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serverGone ends the session: what was asked and not answered may or may not have happened.
+func (s *session) serverGone(err error) error {
+	x := s.x
+	told := x.fatal
+	x.fatal = true
+	if told {
+		return errTerminated // the server has said why, and the client has been told
+	}
+	s.srv.log.Warn("server connection lost", "pool", s.pool.Name(), "pid", x.server.PID(), "error", err)
+	return &wire.Error{
+		Severity: "FATAL", Code: wire.CodeConnectionFailure,
+		Message: "server closed the connection unexpectedly",
+		Hint:    "A statement or COMMIT that was under way may have taken effect.",
+	}
+}
+
+// relay walks the frames in b. What is the client's is moved together, so that one write carries it.
+func (s *session) relay(b []byte) error {
+	x := s.x
+	end, pos, from := 0, 0, 0 // b[:end] and b[from:pos] are the client's
+	if x.passOut > 0 {
+		pos = min(x.passOut, len(b))
+		x.passOut -= pos
+		if x.passOutDrop {
+			from = pos
+		}
+	}
+	for len(b)-pos >= wire.HeaderLen {
+		typ, size, ok := wire.Header(b[pos:])
+		if !ok {
+			x.fatal = true
+			return errServerGarbage
+		}
+		if (typ == 'D' || typ == 'd') && !x.fence {
+			if left := len(b) - pos; size > left {
+				x.passOut, x.passOutDrop = size-left, false
+				size = left
+			}
+			pos += size
+			continue
+		}
+		whole := min(size, len(b)-pos)
+		if whole < size && size <= loop.BufferSize {
+			break
+		}
+		keep, err := s.reply(typ, b[pos+wire.HeaderLen:pos+whole], b[pos:pos+whole])
+		if err != nil {
+			return err
+		}
+		if whole < size {
+			x.passOut, x.passOutDrop = size-whole, !keep
+		}
+		if !keep {
+			if from < pos {
+				end += copy(b[end:], b[from:pos])
+			}
+			from = pos + whole
+			if x.instead != nil {
+				if err := s.write(b[:end]); err != nil {
+					return clientGone{err}
+				}
+				end = 0
+				if err := s.write(x.instead); err != nil {
+					return clientGone{err}
+				}
+				x.instead = nil
+			}
+		}
+		pos += whole
+	}
+	x.rest = append(x.rest, b[pos:]...)
+	if end == 0 && from < pos {
+		b, end = b[from:pos], pos-from
+	} else if from < pos {
+		end += copy(b[end:], b[from:pos])
+	}
+	if err := s.write(b[:end]); err != nil {
+		return clientGone{err}
+	}
+	return s.afterRelay()
+}
+
+var errServerGarbage = &wire.Error{
+	Severity: "FATAL", Code: wire.CodeConnectionFailure, Message: "the server sent something that is not the protocol",
+}
+
+// afterRelay looks at where things stand once everything read is written: input that waited for replies goes on, and
+// the server connection is given back when nothing ties it to the client.
+func (s *session) afterRelay() error {
+	x := s.x
+	if !x.led.settled() {
+		return nil
+	}
+	if x.stalled {
+		x.stalled = false
+		x.again = true
+	}
+	if x.open || x.copyIn || x.fence || x.passIn > 0 || x.passOut > 0 || len(x.rest) > 0 {
+		return nil
+	}
+	switch {
+	case x.status != 'I':
+		if s.pool.Config().Mode == pool.StatementMode {
+			return &wire.Error{
+				Severity: "FATAL", Code: wire.CodeFeatureNotSupported,
+				Message: "transaction blocks are not allowed in statement pooling mode",
+			}
+		}
+		if x.terminate {
+			return errTerminated
+		}
+		return nil
+	case s.pin != notPinned || s.pool.Config().Mode == pool.SessionMode:
+		if x.terminate {
+			return errTerminated
+		}
+		if s.leaving {
+			return errAdminShutdown
+		}
+		return nil
+	}
+	s.letGo(pool.Ready)
+	x.again = x.again || len(s.in) > 0
+	return nil
+}
+
+// reply matches one frame of the server with what is owed, and reports whether the client gets it.
+func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
+	x := s.x
+	switch typ {
+	case 'N':
+		return true, nil
+	case 'S', 'A':
+		return true, nil
+	case 'Z':
+		return s.ready(body)
+	case 'E':
+		return s.failed(body)
+	}
+	e := x.led.first()
+	if e == nil {
+		x.fatal = true
+		return false, errOutOfStep
+	}
+	keep = e.act == forward
+	switch typ {
+	case 'T':
+		if e.kind == kindDescribePortal || e.kind == kindDescribeStatement {
+			s.described(e, typ, body)
+		}
+	case 'n':
+		s.described(e, typ, body)
+	case 't':
+		if e.effect != nil {
+			s.addShape(e.effect, typ, body)
+		}
+	case '1', '2', '3':
+		s.complete()
+	case 'C':
+		s.noteTag(wire.CommandTag(body))
+		x.copySyncs = 0
+		if e.kind == kindExecute {
+			x.led.pop()
+		}
+	case 'I':
+		if x.fence {
+			return false, s.fenceReached()
+		}
+		if e.kind == kindExecute {
+			x.led.pop()
+		}
+	case 's':
+		x.led.pop()
+	case 'G':
+		s.copyBegins()
+	case 'W':
+		s.pinFor(pinReplication)
+	}
+	return keep, nil
+}
+
+var errOutOfStep = &wire.Error{
+	Severity: "FATAL", Code: wire.CodeConnectionFailure, Message: "the server sent a reply that nobody asked for",
+}
+
+// complete settles the first entry.
+func (s *session) complete() {
+	x := s.x
+	e := *x.led.first()
+	x.led.pop()
+	if e.effect != nil {
+		s.confirm(e.effect)
+		x.dropEffect(e.effect)
+	}
+}
+
+func (s *session) described(e *entry, typ byte, body []byte) {
+	if e.effect != nil {
+		s.addShape(e.effect, typ, body)
+	}
+	s.complete()
+}
+
+// ready handles ReadyForQuery.
+func (s *session) ready(body []byte) (keep bool, err error) {
+	x := s.x
+	status, ok := wire.ReadyStatus(body)
+	e := x.led.first()
+	if !ok || e == nil || (e.kind != kindQuery && e.kind != kindSync && e.kind != kindFunction) {
+		x.fatal = true
+		return false, errOutOfStep
+	}
+	x.status = status
+	if x.fence {
+		x.fenceSeen++
+		return false, nil
+	}
+	s.pool.Counters.Queries.Add(1)
+	s.complete()
+	if x.led.empty() {
+		x.open, x.checkShape, x.fresh = false, false, nil
+	}
+	return e.act == forward, nil
+}
+
+// failed handles ErrorResponse: of a statement, or of the connection itself.
+func (s *session) failed(body []byte) (keep bool, err error) {
+	x := s.x
+	s.pool.Counters.Errors.Add(1)
+	severity, _ := wire.ErrorCode(body)
+	if string(severity) == "FATAL" || string(severity) == "PANIC" {
+		x.fatal = true
+		return true, nil
+	}
+	e := x.led.first()
+	if e == nil {
+		return true, nil
+	}
+	inCopy := x.copyIn || x.copySyncs > 0
+	keep = e.act != replace
+	if !keep {
+		x.instead = wire.AppendError(nil, e.effect.err)
+	}
+	switch e.kind {
+	case kindQuery:
+		// A simple Query's error draws a ReadyForQuery at once. What ended its unnamed statement stands.
+	case kindSync, kindFunction:
+	default:
+		s.skipToSync()
+	}
+	if inCopy {
+		return keep, s.copyFailed(e.kind == kindQuery)
+	}
+	return keep, nil
+}
+
+// skipToSync drops the failed entry and what the server skips behind it, the last first, and goes on skipping what
+// the client sends until its Sync comes, unless that is sent already.
+func (s *session) skipToSync() {
+	x := s.x
+	q := x.led.q
+	end := x.led.head
+	for end < len(q) && q[end].kind != kindSync {
+		end++
+	}
+	if end == len(q) {
+		s.skipping = true
+	}
+	for i := end - 1; i >= x.led.head; i-- {
+		if e := q[i].effect; e != nil {
+			s.revert(e, i != x.led.head)
+			x.dropEffect(e)
+		}
+	}
+	x.led.head = end
+	if x.led.empty() {
+		x.led.reset()
+	}
+}

@@ -1,0 +1,399 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/sarnicdb/sarnic/proxy/loop"
+	"github.com/sarnicdb/sarnic/proxy/wire"
+)
+
+// outgoing collects what goes to the server for one run over the client's frames. Untouched frames are not copied:
+// as long as nothing is injected, src[from:] is written as it is.
+type outgoing struct {
+	dst  []byte // lent by the loop; in use once something is injected
+	src  []byte
+	from int // of src: not passed to dst yet
+	pos  int // of src: the frame at hand
+	size int // of the frame at hand, or of the part of it that is here
+}
+
+// inject makes dst the place to append what goes before the frame at hand.
+func (o *outgoing) inject() {
+	if o.from < o.pos {
+		o.dst = append(o.dst, o.src[o.from:o.pos]...)
+		o.from = o.pos
+	}
+}
+
+// skip leaves the frame at hand out; what the caller appends to dst goes instead.
+func (o *outgoing) skip() {
+	o.inject()
+	o.from = o.pos + o.size
+}
+
+// fromClient reads and handles requests until the client has no more, or they must wait.
+func (s *session) fromClient() error {
+	x := s.x
+	if len(s.in) > 0 && !x.stalled && !x.fence && x.waiter == nil && !x.terminate {
+		if err := s.takeInput(s.in, true); err != nil {
+			return err
+		}
+	}
+	for turn := 0; turn < maxTurns && s.acceptsInput(); turn++ {
+		if len(s.in) > 0 {
+			s.growInput()
+			n, err := s.read(s.in[len(s.in):cap(s.in)])
+			if err != nil {
+				return s.readFailed(err)
+			}
+			s.pool.Counters.Received.Add(int64(n))
+			s.in = s.in[:len(s.in)+n]
+			if x.waiter != nil {
+				continue
+			}
+			if err := s.takeInput(s.in, true); err != nil {
+				return err
+			}
+			continue
+		}
+		buf := s.w.loop.Buffer()
+		n, err := s.read(buf)
+		if err != nil {
+			return s.readFailed(err)
+		}
+		s.pool.Counters.Received.Add(int64(n))
+		if x.waiter != nil {
+			s.keepInput(buf[:n])
+			continue
+		}
+		if err := s.takeInput(buf[:n], false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) readFailed(err error) error {
+	if err == loop.ErrWouldBlock { //nolint:errorlint // our own sentinel
+		return nil
+	}
+	return clientGone{err}
+}
+
+// clientGone is the client's side of the connection ending.
+type clientGone struct{ err error }
+
+func (e clientGone) Error() string { return "client connection: " + e.err.Error() }
+func (e clientGone) Unwrap() error { return e.err }
+
+// growInput makes room for at least the rest of the frame that has begun.
+func (s *session) growInput() {
+	want := len(s.in) + 4096
+	if len(s.in) >= wire.HeaderLen {
+		if _, size, ok := wire.Header(s.in); ok && size <= maxFrame {
+			want = max(want, size)
+		}
+	}
+	if cap(s.in) < want {
+		in := make([]byte, len(s.in), want)
+		copy(in, s.in)
+		s.in = in
+	}
+}
+
+// keepInput saves what has been read and not handled.
+func (s *session) keepInput(b []byte) { s.in = append(s.in, b...) }
+
+// takeInput handles the frames in b and keeps the rest. own says that b is s.in itself.
+func (s *session) takeInput(b []byte, own bool) error {
+	used, err := s.requests(b)
+	if s.ended {
+		return err
+	}
+	switch {
+	case used == len(b):
+		if own {
+			s.in = nil
+		}
+	case own:
+		s.in = s.in[:copy(s.in, b[used:])]
+	default:
+		s.in = append(s.in[:0], b[used:]...)
+	}
+	return err
+}
+
+// requests walks the frames in b, sends what may be sent, and returns how many bytes it has dealt with.
+func (s *session) requests(b []byte) (used int, err error) {
+	x := s.x
+	o := &x.out
+	o.dst, o.src, o.from, o.pos = s.w.loop.Scratch(), b, 0, 0
+	if x.passIn > 0 {
+		n := min(x.passIn, len(b))
+		x.passIn -= n
+		if x.passInDrop {
+			o.from = n
+		}
+		o.pos = n
+	}
+	for err == nil && !x.terminate && !x.fence && x.waiter == nil && x.passIn == 0 && len(b)-o.pos >= wire.HeaderLen {
+		var size int
+		size, err = s.request(b[o.pos:])
+		if err != nil || size == 0 {
+			break
+		}
+		o.pos += size
+	}
+	used = o.pos
+	if err == errStall { //nolint:errorlint // our own sentinel
+		err = nil
+		s.stall()
+	}
+	return used, errors.Join(s.send(), err)
+}
+
+// send writes what requests has collected.
+func (s *session) send() error {
+	x := s.x
+	o := &x.out
+	b := o.src[o.from:o.pos]
+	if len(o.dst) > 0 {
+		o.dst = append(o.dst, b...)
+		b = o.dst
+	}
+	var err error
+	if len(b) > 0 && x.server != nil {
+		if _, err = x.server.Write(b); err != nil {
+			err = nil // what the server said before it went is read next, and tells more
+		}
+	}
+	s.w.loop.KeepScratch(o.dst)
+	o.dst, o.src, o.from, o.pos = nil, nil, 0, 0
+	return err
+}
+
+// stall has the server answer everything sent so far, and requests wait for it.
+func (s *session) stall() {
+	x := s.x
+	x.stalled = true
+	x.out.inject()
+	x.out.dst = wire.AppendFlush(x.out.dst)
+}
+
+// request deals with the frame at the start of b, or returns 0 where more of it is needed, or a connection.
+func (s *session) request(b []byte) (size int, err error) {
+	x := s.x
+	typ, size, ok := wire.Header(b)
+	if !ok || !knownRequest(typ) {
+		return 0, badFrame(typ, ok)
+	}
+	if s.skipping || (x.server == nil && needsNoServer(typ)) {
+		return s.withoutServer(typ, size, b)
+	}
+	whole := size <= len(b)
+	if !whole && size <= maxFrame && !(typ == 'd' && x.server != nil) {
+		return 0, nil
+	}
+	if x.server == nil {
+		if !requestComplete(b) && len(b) < maxRequest && whole {
+			return 0, nil
+		}
+		if ok, err := s.acquire(); !ok || err != nil {
+			return 0, err
+		}
+	}
+	if !whole {
+		return s.large(typ, size, b)
+	}
+	return size, s.dispatch(typ, b[:size])
+}
+
+// requestComplete reports whether b holds a frame that asks for an answer. Until then nothing is checked out.
+func requestComplete(b []byte) bool {
+	for len(b) >= wire.HeaderLen {
+		typ, size, ok := wire.Header(b)
+		switch {
+		case !ok:
+			return true
+		case typ == 'Q' || typ == 'S' || typ == 'H' || typ == 'F' || typ == 'X':
+			return true
+		case size > maxFrame:
+			return true
+		case size > len(b):
+			return false
+		}
+		b = b[size:]
+	}
+	return false
+}
+
+func knownRequest(typ byte) bool {
+	switch typ {
+	case 'Q', 'P', 'B', 'D', 'E', 'C', 'H', 'S', 'F', 'd', 'c', 'f', 'X':
+		return true
+	}
+	return false
+}
+
+func badFrame(typ byte, lengthOK bool) error {
+	msg := "invalid frontend message type " + strconv.Itoa(int(typ))
+	if !lengthOK && knownRequest(typ) {
+		msg = "invalid message length"
+	}
+	return &wire.Error{Severity: "FATAL", Code: wire.CodeProtocolViolation, Message: msg}
+}
+
+// needsNoServer lists the frames that PostgreSQL answers or ignores without looking at anything.
+func needsNoServer(typ byte) bool {
+	switch typ {
+	case 'S', 'H', 'd', 'c', 'f', 'X':
+		return true
+	}
+	return false
+}
+
+// withoutServer deals with a frame that reaches no server: late COPY data, and what is skipped up to Sync.
+func (s *session) withoutServer(typ byte, size int, b []byte) (int, error) {
+	x := s.x
+	switch typ {
+	case 'X':
+		x.terminate = true
+		x.out.size = min(size, len(b))
+		x.out.skip()
+		return x.out.size, nil
+	case 'S':
+		if size > len(b) {
+			return 0, nil
+		}
+		s.skipping = false
+		if x.server == nil {
+			x.out.size = size
+			x.out.skip()
+			return size, s.write(wire.AppendReadyForQuery(nil, 'I'))
+		}
+		return size, s.dispatch(typ, b[:size])
+	}
+	if size > len(b) {
+		x.passIn, x.passInDrop = size-len(b), true
+		size = len(b)
+	}
+	x.out.size = size
+	x.out.skip()
+	return size, nil
+}
+
+// dispatch handles a whole frame with a server connection at hand.
+func (s *session) dispatch(typ byte, frame []byte) error {
+	x := s.x
+	x.out.size = len(frame)
+	switch typ {
+	case 'Q':
+		return s.query(frame)
+	case 'S':
+		if x.copyIn {
+			x.copySyncs++
+			return nil
+		}
+		x.led.push(entry{kind: kindSync})
+		x.segment++
+		x.fresh = nil
+	case 'H':
+		x.open = x.open || !x.copyIn
+	case 'd':
+	case 'c', 'f':
+		if x.copyIn {
+			x.copyIn = false
+		} else if !x.led.empty() {
+			x.led.push(entry{kind: kindCopyEnd})
+		}
+	case 'X':
+		x.terminate = true
+		x.out.skip()
+	default:
+		if x.copyIn {
+			x.copyMess = true
+		}
+		return s.extended(typ, frame)
+	}
+	return nil
+}
+
+// query handles a simple Query, which also ends the client's unnamed statement.
+func (s *session) query(frame []byte) error {
+	x := s.x
+	sql, ok := wire.QueryText(frame[wire.HeaderLen:])
+	if !ok {
+		return errBadMessage
+	}
+	if x.copyIn {
+		x.copyMess = true
+	}
+	s.notePin(sql)
+	x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
+	return nil
+}
+
+// extended handles the frames of the extended protocol, and FunctionCall.
+func (s *session) extended(typ byte, frame []byte) error {
+	x := s.x
+	if typ == 'F' {
+		s.noteFunction(frame[wire.HeaderLen:])
+		x.led.push(entry{kind: kindFunction})
+		return nil
+	}
+	x.open = true
+	switch typ {
+	case 'P':
+		return s.parse(frame)
+	case 'B':
+		return s.bind(frame)
+	case 'D':
+		return s.describe(frame)
+	case 'C':
+		return s.closeTarget(frame)
+	}
+	x.led.push(entry{kind: kindExecute})
+	return nil
+}
+
+// large begins the streaming of a frame that is not read whole. What its head says is handled; its text is not seen
+// by anybody here, so a statement in it pins the session.
+func (s *session) large(typ byte, size int, b []byte) (used int, err error) {
+	x := s.x
+	x.out.size = len(b)
+	x.passIn, x.passInDrop = 0, false
+	switch typ {
+	case 'Q':
+		s.pinFor(pinLargeStatement)
+		x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
+	case 'P':
+		return 0, refuseLarge(size)
+	case 'B':
+		x.open = true
+		if err := s.bindHead(b[wire.HeaderLen:], size); err != nil {
+			return 0, err
+		}
+	case 'F':
+		s.noteFunction(b[wire.HeaderLen:])
+		x.led.push(entry{kind: kindFunction})
+	case 'd', 'f':
+		if err := s.dispatch(typ, b); err != nil {
+			return 0, err
+		}
+	default:
+		return 0, &wire.Error{Severity: "FATAL", Code: wire.CodeProtocolViolation, Message: "invalid message length"}
+	}
+	x.passIn = size - len(b)
+	return len(b), nil
+}
+
+// refuseLarge is for a Parse whose text exceeds what may be kept to prepare it elsewhere.
+func refuseLarge(size int) error {
+	return &wire.Error{
+		Severity: "FATAL", Code: wire.CodeProgramLimitExceeded,
+		Message: fmt.Sprintf("statement text of %d bytes is too large to be prepared through a pool", size),
+		Hint:    "Send values as parameters, or the text as a simple query.",
+	}
+}

@@ -1,0 +1,310 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+
+	"github.com/sarnicdb/sarnic/pool"
+	"github.com/sarnicdb/sarnic/proxy/loop"
+	"github.com/sarnicdb/sarnic/proxy/wire"
+)
+
+// session is one logged-in client. It has no mutex: everything in it belongs to its loop. While the client is idle
+// this struct, the loop.Conn and a place in the registry are all there is of it.
+type session struct {
+	srv      *Server
+	w        *worker
+	conn     *loop.Conn
+	tls      *tls.Conn // nil: plain
+	pool     *pool.Pool
+	settings *settings // what the client asked for at start; nil: nothing
+	x        *exchange // nil while idle
+	stmts    map[string]*clientStatement
+	unnamed  *unnamedStatement
+	in       []byte // the start of a request whose rest has not come; nil mostly
+	pid      uint32 // what the client believes to be its server process
+	pin      pinReason
+	newKeys  bool // protocol 3.2: a long cancel key
+	skipping bool // after an error of ours or the server's: frames are dropped up to Sync
+	ended    bool
+	killed   bool
+	leaving  bool // drain: end as soon as no transaction is open
+	owned    uint64
+}
+
+// exchange is what a session needs only while it is being served. The worker lends it.
+type exchange struct {
+	f      *loop.Fiber
+	server *pool.Conn
+	led    ledger
+	out    outgoing
+
+	waiter   *pool.Waiter // in the pool's queue; nil: not waiting
+	deadline int64        // of that wait
+	noticeAt int64        // when the client is told that it waits
+
+	status    byte   // of the server's last ReadyForQuery
+	open      bool   // frames were sent that only a Sync ends: the server is inside an implicit transaction
+	terminate bool   // the client said Terminate: what it sent before is answered first
+	stalled   bool   // no request is read until the ledger is settled
+	again     bool   // input that was left is to be looked at before waiting
+	canceled  bool   // while waiting for a connection
+	apply     bool   // the connection just acquired has other settings than the client
+	segment   uint32 // frames between two Syncs have the same
+
+	passIn      int // bytes of a large client frame still to be passed on
+	passInDrop  bool
+	passOut     int // bytes of a large server frame still to be passed on
+	passOutDrop bool
+	rest        []byte // the start of a server frame whose rest has not come
+
+	copyIn     bool // the server reads CopyData; Sync and Flush are nothing to it
+	copySyncs  int  // Syncs that a COPY consumed, if it lived long enough to read them
+	copyMess   bool // a frame that has no place in a COPY was sent into it
+	fence      bool // after a COPY that failed among Syncs: counting ReadyForQuery up to a fence
+	fenceSeen  int
+	fenceSkips bool
+
+	fresh        *pool.Statement // prepared for the frame at hand just now
+	checkShape   bool
+	unnamedShape uint64
+	instead      []byte // goes to the client in the place of a frame just dropped
+	fatal        bool   // the server said that it goes away
+
+	spareU  []*unnamedStatement
+	effects *effect
+	next    *exchange
+}
+
+// Bounds on what a session holds for a peer that does not read or has not finished a frame.
+const (
+	maxPending  = 64 << 10 // written and not taken: the other side is not read meanwhile
+	maxFrame    = 1 << 20  // a request frame up to this is read whole; a larger one is streamed
+	maxRequest  = 256 << 10
+	maxTurns    = 16 // reads of one session before the loop's others get their turn
+	maxTailKept = 64 << 10
+)
+
+// errors that end a session
+var (
+	errTerminated = errors.New("client terminated")
+	errBadMessage = &wire.Error{Severity: "FATAL", Code: wire.CodeProtocolViolation, Message: "invalid message format"}
+)
+
+// owner identifies the session on a server connection, over all times.
+func (s *session) owner() uint64 { return s.owned }
+
+// read reads from the client, or returns loop.ErrWouldBlock.
+func (s *session) read(b []byte) (int, error) {
+	if s.tls != nil {
+		return s.tls.Read(b)
+	}
+	return s.conn.Read(b)
+}
+
+// write sends to the client without waiting.
+func (s *session) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	s.pool.Counters.Sent.Add(int64(len(b)))
+	var err error
+	if s.tls != nil {
+		_, err = s.tls.Write(b)
+	} else {
+		_, err = s.conn.Write(b)
+	}
+	return err
+}
+
+// Serve is woken when the client has sent something. It returns when nothing is owed and the client is between two
+// transactions.
+func (s *session) Serve(f *loop.Fiber) {
+	if s.ended {
+		return
+	}
+	s.begin(f)
+	err := s.pump()
+	if err == nil && s.leaving {
+		err = errAdminShutdown
+	}
+	if err != nil {
+		s.end(err)
+	}
+	s.rest()
+}
+
+func (s *session) begin(f *loop.Fiber) {
+	x := s.w.borrow()
+	x.f = f
+	x.status = 'I'
+	x.segment = 1
+	s.x = x
+}
+
+// rest gives back what only a session at work needs.
+func (s *session) rest() {
+	x := s.x
+	s.x = nil
+	s.w.giveBack(x)
+}
+
+// pump moves bytes both ways until the client is idle (nil) or the session ends (the reason).
+func (s *session) pump() error {
+	for turn := 1; ; turn++ {
+		if s.x.apply {
+			if err := s.applySettings(); err != nil {
+				return err
+			}
+		}
+		if err := s.fromClient(); err != nil {
+			return err
+		}
+		if err := s.fromServer(); err != nil {
+			return err
+		}
+		x := s.x
+		if x.again {
+			x.again = false
+		} else {
+			if x.server == nil && x.waiter == nil && !s.conn.Ready(loop.Readable) {
+				if x.terminate {
+					return errTerminated
+				}
+				if s.conn.Pending() <= maxPending {
+					return nil
+				}
+			}
+			if err := s.wait(); err != nil {
+				return err
+			}
+		}
+		if turn%maxTurns == 0 {
+			x.f.Yield()
+		}
+	}
+}
+
+// wait suspends the session until one of its two sides can go on.
+func (s *session) wait() error {
+	x := s.x
+	client, deadline := loop.Event(0), loop.Forever
+	if s.acceptsInput() {
+		client = loop.Readable
+	}
+	if s.conn.Pending() > maxPending {
+		client |= loop.Drained
+	}
+	var nc *loop.Conn
+	server := loop.Event(0)
+	if x.server != nil {
+		nc = x.server.Net
+		if s.conn.Pending() <= maxPending {
+			server = loop.Readable
+		}
+		if nc.Pending() > maxPending {
+			server |= loop.Drained
+		}
+	}
+	if x.waiter != nil {
+		deadline = min(x.deadline, x.noticeAt)
+	}
+	if err := x.f.Wait(s.conn, client, nc, server, deadline); err != nil {
+		return errAdminShutdown
+	}
+	if s.killed {
+		return errAdminShutdown
+	}
+	if x.waiter != nil {
+		return s.waited()
+	}
+	return nil
+}
+
+// acceptsInput reports whether more of the client's requests may be read now.
+func (s *session) acceptsInput() bool {
+	x := s.x
+	if x.terminate || x.stalled || x.fence || s.conn.Pending() > maxPending {
+		return false
+	}
+	if x.waiter != nil {
+		return len(s.in) < maxRequest
+	}
+	return x.server == nil || x.server.Net.Pending() <= maxPending
+}
+
+// end closes the session. What becomes of its server connection depends on what is known of it.
+func (s *session) end(reason error) {
+	if s.ended && s.conn.Closed() {
+		return
+	}
+	x := s.x
+	s.ended = true
+	if x != nil {
+		if x.waiter != nil {
+			s.leaveQueue()
+		}
+		if x.server != nil {
+			s.letGo(s.state())
+		}
+	}
+	s.sayGoodbye(reason)
+	s.srv.forget(s)
+	for _, cs := range s.stmts {
+		s.srv.texts.Drop(cs.stmt)
+	}
+	s.stmts, s.unnamed, s.in = nil, nil, nil
+	if s.settings != nil {
+		s.srv.settings.drop(s.settings)
+		s.settings = nil
+	}
+	if s.tls != nil && s.conn.Err() == nil {
+		_ = s.tls.Close()
+	}
+	s.w.linger(s.conn)
+}
+
+// sayGoodbye tells the client why, where it is still there and the reason is one to tell.
+func (s *session) sayGoodbye(reason error) {
+	var told *wire.Error
+	if errors.Is(reason, errTerminated) || errors.Is(reason, io.EOF) || !errors.As(reason, &told) {
+		return
+	}
+	fatal := *told
+	fatal.Severity = "FATAL"
+	s.sendError(&fatal)
+}
+
+// state says in which state the session leaves its server connection.
+func (s *session) state() pool.Clean {
+	x := s.x
+	if !x.led.settled() || x.open || x.copyIn || x.fence || x.passIn > 0 || x.passOut > 0 || len(x.rest) > 0 || x.fatal {
+		return pool.Broken
+	}
+	switch {
+	case s.pin != notPinned || s.pool.Config().Mode == pool.SessionMode:
+		return pool.Reset
+	case x.status != 'I':
+		return pool.Rollback
+	}
+	return pool.Ready
+}
+
+// letGo gives the server connection back to its pool.
+func (s *session) letGo(how pool.Clean) {
+	x := s.x
+	c := x.server
+	x.server = nil
+	if how == pool.Broken && !x.led.settled() && !x.fatal {
+		c.Abandon(s.w.loop)
+	}
+	for i := len(x.led.q) - 1; i >= x.led.head; i-- {
+		x.dropEffect(x.led.q[i].effect)
+	}
+	x.led.reset()
+	x.open, x.copyIn, x.copySyncs, x.fence, x.copyMess = false, false, 0, false, false
+	x.rest, x.passOut, x.fresh, x.checkShape = nil, 0, nil, false
+	s.pool.Counters.Transactions.Add(1)
+	s.pool.Release(c, how)
+}

@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sarnicdb/sarnic/pool"
+	"github.com/sarnicdb/sarnic/proxy/loop"
+	"github.com/sarnicdb/sarnic/proxy/wire"
+)
+
+// settings are the session parameters of a client's start-up packet. Clients that ask for the same share one object,
+// so that comparing them with those of a server connection is comparing two pointers.
+type settings struct {
+	key    string
+	params []wire.Param
+	refs   int // guarded by settingsTable.mu
+
+	mu     sync.Mutex
+	status []wire.Param // what the server reports once they are applied; nil: not learned yet
+}
+
+// settingsTable holds the settings in use, and some that were.
+type settingsTable struct {
+	mu  sync.Mutex
+	all map[string]*settings
+}
+
+// maxIdleSettings is how many settings that no client uses are kept for what was learned of them.
+const maxIdleSettings = 256
+
+// intern returns the settings for params, with one reference for the caller; nil for none.
+func (t *settingsTable) intern(params []wire.Param) *settings {
+	if len(params) == 0 {
+		return nil
+	}
+	last := make(map[string]int, len(params))
+	for i, p := range params {
+		last[strings.ToLower(p.Name)] = i
+	}
+	var kept []wire.Param
+	var key strings.Builder
+	for i, p := range params {
+		if last[strings.ToLower(p.Name)] != i {
+			continue // the last of several wins, as on a server
+		}
+		kept = append(kept, p)
+	}
+	slices.SortFunc(kept, func(a, b wire.Param) int { return strings.Compare(a.Name, b.Name) })
+	for _, p := range kept {
+		key.WriteString(p.Name + "\x00" + p.Value + "\x00")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.all[key.String()]
+	if s == nil {
+		if t.all == nil {
+			t.all = make(map[string]*settings)
+		}
+		s = &settings{key: key.String(), params: kept}
+		t.all[s.key] = s
+	}
+	s.refs++
+	return s
+}
+
+func (t *settingsTable) drop(s *settings) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.refs--; s.refs == 0 && len(t.all) > maxIdleSettings {
+		delete(t.all, s.key)
+	}
+}
+
+// learned is what the server reports under these settings, nil while nobody has asked.
+func (st *settings) learned() []wire.Param {
+	if st == nil {
+		return nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.status
+}
+
+// script is the SQL that takes a connection from the settings from (nil: the server's own) to st.
+func (st *settings) script(from any) string {
+	var b strings.Builder
+	var params []wire.Param
+	if st != nil {
+		params = st.params
+	}
+	if old, _ := from.(*settings); old != nil {
+		for _, p := range old.params {
+			if !slices.ContainsFunc(params, func(q wire.Param) bool { return strings.EqualFold(p.Name, q.Name) }) {
+				b.WriteString("RESET " + quoteName(p.Name) + ";")
+			}
+		}
+	}
+	for i, p := range params {
+		if i == 0 {
+			b.WriteString("SELECT ")
+		} else {
+			b.WriteString(", ")
+		}
+		b.WriteString("pg_catalog.set_config(" + quoteText(p.Name) + ", " + quoteText(p.Value) + ", false)")
+	}
+	return b.String()
+}
+
+// quoteName quotes a parameter's name; a dot separates an extension's prefix from the rest.
+func quoteName(name string) string {
+	parts := strings.Split(name, ".")
+	for i, p := range parts {
+		parts[i] = `"` + strings.ReplaceAll(p, `"`, `""`) + `"`
+	}
+	return strings.Join(parts, ".")
+}
+
+// quoteText quotes a literal whatever standard_conforming_strings is.
+func quoteText(s string) string {
+	return "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
+}
+
+// apply brings c to st in a round trip of its own, outside any transaction of the client's. What the server reports
+// is kept for the clients that log in with the same. An error is the server's; the connection is not to be used then.
+func (st *settings) apply(s *session, c *pool.Conn, f *loop.Fiber, deadline int64) *wire.Error {
+	sql := st.script(c.Settings)
+	c.Settings = s.wanted()
+	if sql == "" {
+		return nil
+	}
+	status, err := askServer(c, f, sql, deadline)
+	if err != nil {
+		return err
+	}
+	if st != nil {
+		st.mu.Lock()
+		if st.status == nil {
+			st.status = append([]wire.Param{}, status...)
+		}
+		st.mu.Unlock()
+	}
+	return nil
+}
+
+// askServer runs one statement and returns the ParameterStatus messages that came with its answer.
+func askServer(c *pool.Conn, f *loop.Fiber, sql string, deadline int64) (status []wire.Param, failure *wire.Error) {
+	lost := &wire.Error{Code: wire.CodeConnectionFailure, Message: "server closed the connection unexpectedly"}
+	if _, err := c.Write(wire.AppendQuery(nil, sql)); err != nil {
+		return nil, lost
+	}
+	c.Unnamed = 0
+	var rest []byte
+	for {
+		buf := f.Loop().Buffer()
+		n, err := c.Read(buf)
+		if err == loop.ErrWouldBlock { //nolint:errorlint // our own sentinel
+			if f.Loop().Now() >= deadline || f.Wait(c.Net, loop.Readable, nil, 0, deadline) != nil {
+				return nil, &wire.Error{Code: wire.CodeConnectionFailure, Message: "the server does not answer"}
+			}
+			continue
+		}
+		if err != nil {
+			return nil, lost
+		}
+		rest = append(rest, buf[:n]...)
+		for {
+			typ, body, after, ok := wire.Next(rest)
+			if !ok {
+				break
+			}
+			rest = after
+			switch typ {
+			case 'S':
+				if name, value, ok := wire.ParameterStatus(body); ok {
+					status = append(status, wire.Param{Name: string(name), Value: string(value)})
+				}
+			case 'E':
+				if e, ok := wire.ParseError(body); ok && failure == nil {
+					failure = e
+				}
+			case 'Z':
+				return status, failure
+			}
+		}
+	}
+}
