@@ -52,6 +52,9 @@ func (p *Pool) dialled(l *loop.Loop, srv *dial.Server, err error) {
 		return
 	}
 	p.give(c)
+	p.set.mu.Lock()
+	p.grow(l)
+	p.set.mu.Unlock()
 }
 
 // adopt takes the socket of a dialled server from the runtime's poller.

@@ -21,38 +21,41 @@ func (s *session) copyBegins() {
 }
 
 // copyFailed handles an error while a COPY read, or could still have read, what was sent to it. If Syncs were among
-// that, how many ReadyForQuery will come is not known: a Sync of our own and an empty query behind it tell, because
-// nothing else is asked meanwhile.
+// that, there may be as many ReadyForQuery more than those owed. They come before the answer of what was sent behind
+// the COPY, which shows whether they came; where nothing was sent behind it, a fence shows it.
 func (s *session) copyFailed(simple bool) error {
 	x := s.x
 	syncs, mess := x.copySyncs, x.copyMess
 	x.copyIn, x.copySyncs, x.copyMess = false, 0, false
-	if syncs == 0 && !mess {
-		return nil
+	if syncs == 0 || mess {
+		return nil // after a mess the server ends the connection by itself
 	}
 	more := x.led.len()
 	if simple {
 		more-- // the Query itself
 	}
-	if mess || more > 0 {
-		x.fatal = true
-		return &wire.Error{
-			Severity: "FATAL", Code: wire.CodeProtocolViolation,
-			Message: "COPY failed with further requests behind it, and their answers cannot be told apart",
-			Hint:    "Wait for CopyInResponse before sending Sync, or for the end of COPY before the next request.",
-		}
+	if more > 0 {
+		x.slack, x.slackAfter, x.stalled = syncs, simple, true
+		return nil
 	}
-	x.fence, x.fenceSeen, x.fenceSkips = true, 0, !simple
+	return s.startFence(!simple)
+}
+
+// startFence sends a Sync of our own and an empty query behind it, and counts ReadyForQuery up to there. Nothing else
+// is asked meanwhile.
+func (s *session) startFence(skips bool) error {
+	x := s.x
+	x.slack, x.slackAfter, x.stalled = 0, false, false
+	x.fence, x.fenceSeen, x.fenceSkips = true, 0, skips
 	s.skipping = false
 	if x.led.empty() {
 		x.led.push(entry{kind: kindSync})
 	}
-	ours := wire.AppendQuery(wire.AppendSync(nil), "")
-	if _, err := x.server.Write(ours); err != nil {
+	x.server.Unnamed = 0
+	if _, err := x.server.Write(wire.AppendQuery(wire.AppendSync(nil), "")); err != nil {
 		x.fatal = true
 		return errServerGarbage
 	}
-	x.server.Unnamed = 0
 	return nil
 }
 

@@ -39,6 +39,7 @@ func (s *session) greet(unsent []byte) error {
 	params, learned := s.pool.Params(), s.settings.learned()
 	if params == nil || (s.settings != nil && learned == nil) {
 		if err := s.learn(); err != nil {
+			_ = s.write(unsent) // the client is who it says; what is wrong comes after that
 			return fatal(err)
 		}
 		params, learned = s.pool.Params(), s.settings.learned()

@@ -112,7 +112,7 @@ func (srv *Server) welcome(nc net.Conn) {
 	switch {
 	case err != nil:
 		_ = conn.Close()
-		if !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, login.ErrLeft) {
 			srv.log.Info("login failed", "address", addrOf(nc), "error", err)
 		}
 		return

@@ -42,19 +42,30 @@ func (s *session) notePin(sql []byte) {
 	}
 }
 
-// noteFunction looks at a FunctionCall: large object functions leave nothing behind that outlives a transaction,
-// of any other function nothing is known.
+// noteFunction looks at a FunctionCall. Of a user's own function no more is known than of one in a SELECT.
 func (s *session) noteFunction(body []byte) {
-	if len(body) >= 4 && largeObjectFunction(binary.BigEndian.Uint32(body)) {
-		return
+	if len(body) >= 4 && changesSession(binary.BigEndian.Uint32(body)) {
+		s.pinFor(pinFunctionCall)
 	}
-	s.pinFor(pinFunctionCall)
 }
 
-// largeObjectFunction names the OIDs that libpq and pgjdbc call (pg_proc.dat).
-func largeObjectFunction(oid uint32) bool {
+// scanPart looks at the next part of a text that is streamed.
+func (s *session) scanPart(b []byte, last bool) {
+	x := s.x
+	if r := x.scan.part(b, last); r != notPinned {
+		s.pinFor(r)
+		last = true
+	}
+	if last {
+		x.scan, x.scanning = scanner{}, false
+	}
+}
+
+// changesSession names the OIDs of the built-in functions that leave something in the session (pg_proc.dat): currval,
+// lastval, setseed, set_config and the session's advisory locks.
+func changesSession(oid uint32) bool {
 	switch oid {
-	case 715, 764, 767, 765, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460:
+	case 1575, 2559, 1599, 2078, 2880, 2881, 2882, 2883, 2884, 2885, 2886, 2887, 2888, 2889, 2890, 2891, 2892:
 		return true
 	}
 	return false
@@ -84,60 +95,98 @@ var forgotten any = &settings{key: "forgotten"} //nolint:gochecknoglobals // imm
 
 // scan returns why a statement's text may leave state behind in the server's session.
 func scan(sql []byte) pinReason {
-	start := true // at the start of a statement, as far as words go
-	for i := 0; i < len(sql); {
-		c := sql[i]
+	sc := scanner{start: true}
+	_, r := sc.words(sql, true)
+	return r
+}
+
+// scanner looks at a text's words, and at where statements may start: behind a semicolon, and behind the words that
+// begin a block in a procedural language.
+type scanner struct {
+	begun bool
+	start bool // at the start of a statement, as far as words go
+	do    bool // within a DO
+	depth int  // of comments
+	line  bool // in a comment that ends with its line
+	long  bool // in a word too long to be one of interest
+	tail  []byte
+}
+
+// maxScanTail bounds what part keeps of a text for the next part.
+const maxScanTail = 1 << 10
+
+// part is scan for a text that comes in parts.
+func (sc *scanner) part(b []byte, last bool) pinReason {
+	if !sc.begun {
+		sc.begun, sc.start = true, true
+	}
+	sc.tail = append(sc.tail, b...)
+	n, r := sc.words(sc.tail, last)
+	sc.tail = sc.tail[:copy(sc.tail, sc.tail[n:])]
+	if r == notPinned && len(sc.tail) > maxScanTail {
+		return pinLargeStatement // a word of that length, or white space behind SET
+	}
+	return r
+}
+
+// words looks at the words of b up to its end, or, unless last, up to where more is needed to judge. It returns how far
+// it came.
+func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
+	for i := 0; i < len(b); {
+		c := b[i]
+		if !last && i+1 == len(b) && (c == '-' || c == '/' || c == '*') {
+			return i, notPinned
+		}
 		switch {
-		case isLetter(c):
-			end := i + 1
-			for end < len(sql) && isWord(sql[end]) {
-				end++
-			}
-			if r := word(sql[i:end], sql[end:], start); r != notPinned {
-				return r
-			}
-			start = false
-			i = end
-		case c == ';':
-			start = true
+		case sc.long:
+			sc.long = isWord(c)
 			i++
-		case c == '-' && i+1 < len(sql) && sql[i+1] == '-':
-			for i < len(sql) && sql[i] != '\n' {
+		case sc.line:
+			sc.line = c != '\n'
+			i++
+		case c == '/' && i+1 < len(b) && b[i+1] == '*':
+			sc.depth++
+			i += 2
+		case sc.depth > 0:
+			if c == '*' && i+1 < len(b) && b[i+1] == '/' {
+				sc.depth--
 				i++
 			}
-		case c == '/' && i+1 < len(sql) && sql[i+1] == '*':
-			i = skipComment(sql, i)
-		case '0' <= c && c <= '9' || c == '$':
-			for i++; i < len(sql) && isWord(sql[i]); i++ {
+			i++
+		case c == '-' && i+1 < len(b) && b[i+1] == '-':
+			sc.line = true
+		case isWord(c) && c != '$':
+			end := wordEnd(b, i)
+			if end-i > maxLookahead {
+				sc.long, sc.start = true, false
+				i = end
+				continue
 			}
-			start = false
+			if !last && end+maxLookahead > len(b) {
+				return i, notPinned
+			}
+			if isLetter(c) {
+				if r := sc.word(b[i:end], b[end:]); r != notPinned {
+					return i, r
+				}
+			} else {
+				sc.start = false
+			}
+			i = end
 		default:
-			if c != ' ' && c != '\t' && c != '\n' && c != '\r' && c != '(' && c != '\f' && c != '\v' {
-				start = start && c >= 0x80
-			}
+			sc.start = sc.start || c == ';' || c == '$'
 			i++
 		}
 	}
-	return notPinned
+	return len(b), notPinned
 }
 
-// skipComment returns the index behind a comment that begins at i. Comments nest.
-func skipComment(sql []byte, i int) int {
-	depth := 0
-	for i < len(sql) {
-		switch {
-		case sql[i] == '/' && i+1 < len(sql) && sql[i+1] == '*':
-			depth++
-			i += 2
-		case sql[i] == '*' && i+1 < len(sql) && sql[i+1] == '/':
-			depth--
-			i += 2
-			if depth == 0 {
-				return i
-			}
-		default:
-			i++
-		}
+// maxLookahead is how much of a text behind a word its judgement may need.
+const maxLookahead = 32
+
+func wordEnd(b []byte, i int) int {
+	for i < len(b) && isWord(b[i]) {
+		i++
 	}
 	return i
 }
@@ -146,24 +195,56 @@ func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }
 func isWord(c byte) bool   { return isLetter(c) || c >= '0' && c <= '9' || c == '$' || c >= 0x80 }
 
 // word judges one word. rest is what follows it.
-func word(w, rest []byte, start bool) pinReason {
-	if start {
-		switch {
-		case is(w, "set"):
-			if next := firstWord(rest); is(next, "local") || is(next, "transaction") || is(next, "constraints") {
-				return notPinned
-			}
-			return pinSessionStatement
-		case is(w, "prepare"):
-			if is(firstWord(rest), "transaction") {
-				return notPinned
-			}
-			return pinSessionStatement
-		case is(w, "reset"), is(w, "listen"), is(w, "unlisten"), is(w, "execute"), is(w, "deallocate"),
-			is(w, "discard"), is(w, "load"), is(w, "do"), is(w, "call"):
-			return pinSessionStatement
+func (sc *scanner) word(w, rest []byte) pinReason {
+	if sc.start {
+		if r := sc.first(w, rest); r != notPinned {
+			return r
 		}
 	}
+	sc.start = sc.do && (is(w, "begin") || is(w, "then") || is(w, "else") || is(w, "loop"))
+	if sc.do && is(w, "language") && !is(firstWord(rest), "plpgsql") && !is(firstWord(rest), "sql") {
+		return pinSessionStatement
+	}
+	return stateful(w)
+}
+
+// first judges the first word of a statement.
+func (sc *scanner) first(w, rest []byte) pinReason {
+	switch {
+	case is(w, "set"):
+		if next := firstWord(rest); is(next, "local") || is(next, "transaction") || is(next, "constraints") {
+			return notPinned
+		}
+		return pinSessionStatement
+	case is(w, "prepare"):
+		if is(firstWord(rest), "transaction") {
+			return notPinned
+		}
+		return pinSessionStatement
+	case is(w, "deallocate"):
+		next := firstWord(rest)
+		if is(next, "prepare") {
+			next = firstWord(trimWord(rest))
+		}
+		if is(next, "all") {
+			return notPinned // its tag tells
+		}
+		return pinSessionStatement
+	case is(w, "execute"):
+		if sc.do {
+			return notPinned // of dynamic SQL no more is known than of a function
+		}
+		return pinSessionStatement
+	case is(w, "do"):
+		sc.do = true
+	case is(w, "reset"), is(w, "listen"), is(w, "unlisten"), is(w, "discard"), is(w, "load"):
+		return pinSessionStatement
+	}
+	return notPinned
+}
+
+// stateful judges a word wherever it stands.
+func stateful(w []byte) pinReason {
 	switch len(w) {
 	case 4:
 		if is(w, "temp") {
@@ -210,6 +291,19 @@ func hasPrefix(w []byte, lower string) bool {
 		}
 	}
 	return true
+}
+
+// trimWord is sql past white space and its first word.
+func trimWord(sql []byte) []byte {
+	w := firstWord(sql)
+	if len(w) == 0 {
+		return sql
+	}
+	i := 0
+	for &sql[i] != &w[0] {
+		i++
+	}
+	return sql[i+len(w):]
 }
 
 // firstWord is the next word of sql, past white space.

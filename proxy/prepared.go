@@ -13,6 +13,7 @@ import (
 type clientStatement struct {
 	stmt    *pool.Statement
 	shape   uint64 // of its parameters and columns as of the client's own Parse; 0 while not known
+	types   string // its parameters' types as resolved then, in the form of a Parse's tail
 	segment uint32 // where the Parse or Close stands whose reply is still due; 0: none
 	closing bool
 }
@@ -33,7 +34,7 @@ func (s *session) parse(frame []byte) error {
 	x := s.x
 	name, sql, types, ok := wire.ParseMessage(frame[wire.HeaderLen:])
 	if !ok {
-		return errBadMessage
+		return s.malformed(kindParse)
 	}
 	s.notePin(sql)
 	if len(name) == 0 {
@@ -61,6 +62,13 @@ func (s *session) parse(frame []byte) error {
 	s.stmts[key] = cs // one that was closed earlier in this segment belongs to the effect of its Close
 	s.sendParse(st, entry{kind: kindParse, effect: x.newEffect(effect{op: opParse, name: key, client: cs, stmt: st})}, cs)
 	x.out.skip()
+	return nil
+}
+
+// malformed passes on a frame that cannot be read. The server refuses it, in its own words and at this very place.
+func (s *session) malformed(kind byte) error {
+	s.x.server.Unnamed = 0
+	s.x.led.push(entry{kind: kind})
 	return nil
 }
 
@@ -132,6 +140,12 @@ func (s *session) statementFor(name []byte) (server string, cs *clientStatement,
 		return "", nil, errStall
 	case copied != nil && (copied.Shape == cs.shape || cs.shape == 0):
 		return cs.stmt.Name, cs, nil
+	case copied != nil && x.fresh == cs.stmt && cs.types != cs.stmt.Types:
+		// Its parameters are of other types by now, for want of being told: types are fixed by the first Parse.
+		old := cs.stmt
+		cs.stmt = s.srv.texts.Intern([]byte(old.Text), []byte(cs.types))
+		s.srv.texts.Drop(old)
+		return s.statementFor(name)
 	case copied != nil && x.fresh == cs.stmt:
 		s.poison(&wire.Error{
 			Code:    wire.CodeFeatureNotSupported,
@@ -193,7 +207,7 @@ func (s *session) bindHead(head []byte, size int) error {
 	x := s.x
 	portal, name, rest, ok := wire.BindNames(head)
 	if !ok {
-		return errBadMessage
+		return s.malformed(kindBind)
 	}
 	server, _, err := s.statementFor(name)
 	if err == errDone { //nolint:errorlint // our own sentinel
@@ -219,7 +233,7 @@ func (s *session) describe(frame []byte) error {
 	x := s.x
 	kind, name, ok := wire.Target(frame[wire.HeaderLen:])
 	if !ok {
-		return errBadMessage
+		return s.malformed(kindDescribePortal)
 	}
 	if kind != 'S' {
 		x.led.push(entry{kind: kindDescribePortal})
@@ -243,6 +257,7 @@ func (s *session) describe(frame []byte) error {
 	if server == string(name) {
 		return nil
 	}
+	x.out.skip()
 	x.out.dst = wire.AppendDescribe(x.out.dst, 'S', server)
 	return nil
 }
@@ -253,7 +268,7 @@ func (s *session) closeTarget(frame []byte) error {
 	x := s.x
 	kind, name, ok := wire.Target(frame[wire.HeaderLen:])
 	if !ok {
-		return errBadMessage
+		return s.malformed(kindClose)
 	}
 	e := entry{kind: kindClose}
 	switch {
@@ -296,6 +311,7 @@ func (s *session) dropUnnamed() *effect {
 func (s *session) poison(err *wire.Error) {
 	x := s.x
 	x.out.skip()
+	x.open = true
 	x.out.dst = wire.AppendBind(x.out.dst, "", noStatement, nil, nil, nil)
 	x.led.push(entry{kind: kindBind, act: replace, effect: x.newEffect(effect{err: err})})
 }

@@ -121,6 +121,9 @@ func (s *session) afterRelay() error {
 	if !x.led.settled() {
 		return nil
 	}
+	if x.slack > 0 {
+		return s.startFence(false)
+	}
 	if x.stalled {
 		x.stalled = false
 		x.again = true
@@ -136,14 +139,8 @@ func (s *session) afterRelay() error {
 				Message: "transaction blocks are not allowed in statement pooling mode",
 			}
 		}
-		if x.terminate {
-			return errTerminated
-		}
 		return nil
 	case s.pin != notPinned || s.pool.Config().Mode == pool.SessionMode:
-		if x.terminate {
-			return errTerminated
-		}
 		if s.leaving {
 			return errAdminShutdown
 		}
@@ -173,6 +170,9 @@ func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
 		return false, errOutOfStep
 	}
 	keep = e.act == forward
+	if !x.seen {
+		s.firstReply(e)
+	}
 	switch typ {
 	case 'T':
 		if e.kind == kindDescribePortal || e.kind == kindDescribeStatement {
@@ -183,6 +183,9 @@ func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
 	case 't':
 		if e.effect != nil {
 			s.addShape(e.effect, typ, body)
+			if cs := e.effect.client; cs != nil && cs.shape == 0 {
+				cs.types = string(body)
+			}
 		}
 	case '1', '2', '3':
 		s.complete()
@@ -190,17 +193,17 @@ func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
 		s.noteTag(wire.CommandTag(body))
 		x.copySyncs = 0
 		if e.kind == kindExecute {
-			x.led.pop()
+			s.pop()
 		}
 	case 'I':
 		if x.fence {
 			return false, s.fenceReached()
 		}
 		if e.kind == kindExecute {
-			x.led.pop()
+			s.pop()
 		}
 	case 's':
-		x.led.pop()
+		s.pop()
 	case 'G':
 		s.copyBegins()
 	case 'W':
@@ -213,11 +216,26 @@ var errOutOfStep = &wire.Error{
 	Severity: "FATAL", Code: wire.CodeConnectionFailure, Message: "the server sent a reply that nobody asked for",
 }
 
+func (s *session) pop() {
+	s.x.led.pop()
+	s.x.seen = false
+}
+
+// firstReply notes that the first entry's answer has begun, which for anything but a Sync says that no ReadyForQuery
+// beyond those owed can still come before it.
+func (s *session) firstReply(e *entry) {
+	x := s.x
+	x.seen = true
+	if x.slack > 0 && e.kind != kindSync && !x.slackAfter {
+		x.slack, x.stalled, x.again = 0, false, true
+	}
+}
+
 // complete settles the first entry.
 func (s *session) complete() {
 	x := s.x
 	e := *x.led.first()
-	x.led.pop()
+	s.pop()
 	if e.effect != nil {
 		s.confirm(e.effect)
 		x.dropEffect(e.effect)
@@ -245,6 +263,11 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 		x.fenceSeen++
 		return false, nil
 	}
+	if x.slack > 0 && !x.seen && e.kind != kindSync {
+		x.slack-- // of a Sync that the COPY did not consume after all: a Query's answer is never this alone
+		return true, nil
+	}
+	x.slackAfter = false
 	s.pool.Counters.Queries.Add(1)
 	s.complete()
 	if x.led.empty() {
@@ -266,6 +289,7 @@ func (s *session) failed(body []byte) (keep bool, err error) {
 	if e == nil {
 		return true, nil
 	}
+	x.seen = true
 	inCopy := x.copyIn || x.copySyncs > 0
 	keep = e.act != replace
 	if !keep {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/sarnicdb/sarnic/proxy/loop"
 	"github.com/sarnicdb/sarnic/proxy/wire"
@@ -92,12 +93,15 @@ func (e clientGone) Unwrap() error { return e.err }
 func (s *session) growInput() {
 	want := len(s.in) + 4096
 	if len(s.in) >= wire.HeaderLen {
-		if _, size, ok := wire.Header(s.in); ok && size <= maxFrame {
+		if typ, size, ok := wire.Header(s.in); ok && size <= readWhole(typ) {
 			want = max(want, size)
 		}
 	}
 	if cap(s.in) < want {
-		in := make([]byte, len(s.in), want)
+		if len(s.in) < maxFrame {
+			want = min(want, 2*maxFrame) // a length alone takes no memory: what is kept grows with what comes
+		}
+		in := make([]byte, len(s.in), max(want, 2*len(s.in)))
 		copy(in, s.in)
 		s.in = in
 	}
@@ -133,6 +137,9 @@ func (s *session) requests(b []byte) (used int, err error) {
 	if x.passIn > 0 {
 		n := min(x.passIn, len(b))
 		x.passIn -= n
+		if x.scanning {
+			s.scanPart(b[:n], x.passIn == 0)
+		}
 		if x.passInDrop {
 			o.from = n
 		}
@@ -187,17 +194,18 @@ func (s *session) request(b []byte) (size int, err error) {
 	x := s.x
 	typ, size, ok := wire.Header(b)
 	if !ok || !knownRequest(typ) {
-		return 0, badFrame(typ, ok)
+		s.leaveAfterAnswers(badFrame(typ, ok))
+		return 0, nil
 	}
 	if s.skipping || (x.server == nil && needsNoServer(typ)) {
 		return s.withoutServer(typ, size, b)
 	}
 	whole := size <= len(b)
-	if !whole && size <= maxFrame && !(typ == 'd' && x.server != nil) {
+	if !whole && size <= readWhole(typ) && !(typ == 'd' && x.server != nil) {
 		return 0, nil
 	}
 	if x.server == nil {
-		if !requestComplete(b) && len(b) < maxRequest && whole {
+		if whole && s.holdBack(b) {
 			return 0, nil
 		}
 		if ok, err := s.acquire(); !ok || err != nil {
@@ -210,6 +218,43 @@ func (s *session) request(b []byte) (size int, err error) {
 	return size, s.dispatch(typ, b[:size])
 }
 
+// holdTime is how long frames are held back in the expectation of the Sync that most clients send with them. A client
+// that sends none wants to know of an error all the same, and PostgreSQL tells it at once.
+const holdTime = 10 * time.Millisecond
+
+// holdBack reports whether the frames in b are to wait for the rest of their request, since nothing is checked out
+// for half of one.
+func (s *session) holdBack(b []byte) bool {
+	x := s.x
+	if len(b) >= maxRequest || requestComplete(b) {
+		x.hold = 0
+		return false
+	}
+	now := s.w.loop.Now()
+	if x.hold == 0 {
+		x.hold = now + int64(holdTime)
+	}
+	if now < x.hold {
+		return true
+	}
+	x.hold = 0
+	return false
+}
+
+// readWhole is up to which size a frame is read whole before it is dealt with. Beyond it is streamed, but for a
+// statement's text, which is kept to be prepared elsewhere.
+func readWhole(typ byte) int {
+	if typ == 'P' {
+		return maxStatement
+	}
+	return maxFrame
+}
+
+// leaveAfterAnswers ends the session, for reason, when what was asked before is answered.
+func (s *session) leaveAfterAnswers(reason error) {
+	s.x.terminate, s.x.reason = true, reason
+}
+
 // requestComplete reports whether b holds a frame that asks for an answer. Until then nothing is checked out.
 func requestComplete(b []byte) bool {
 	for len(b) >= wire.HeaderLen {
@@ -219,7 +264,7 @@ func requestComplete(b []byte) bool {
 			return true
 		case typ == 'Q' || typ == 'S' || typ == 'H' || typ == 'F' || typ == 'X':
 			return true
-		case size > maxFrame:
+		case size > readWhole(typ):
 			return true
 		case size > len(b):
 			return false
@@ -259,7 +304,7 @@ func (s *session) withoutServer(typ byte, size int, b []byte) (int, error) {
 	x := s.x
 	switch typ {
 	case 'X':
-		x.terminate = true
+		s.leaveAfterAnswers(errTerminated)
 		x.out.size = min(size, len(b))
 		x.out.skip()
 		return x.out.size, nil
@@ -309,7 +354,7 @@ func (s *session) dispatch(typ byte, frame []byte) error {
 			x.led.push(entry{kind: kindCopyEnd})
 		}
 	case 'X':
-		x.terminate = true
+		s.leaveAfterAnswers(errTerminated)
 		x.out.skip()
 	default:
 		if x.copyIn {
@@ -323,14 +368,10 @@ func (s *session) dispatch(typ byte, frame []byte) error {
 // query handles a simple Query, which also ends the client's unnamed statement.
 func (s *session) query(frame []byte) error {
 	x := s.x
-	sql, ok := wire.QueryText(frame[wire.HeaderLen:])
-	if !ok {
-		return errBadMessage
-	}
 	if x.copyIn {
 		x.copyMess = true
 	}
-	s.notePin(sql)
+	s.notePin(frame[wire.HeaderLen:])
 	x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
 	return nil
 }
@@ -366,7 +407,8 @@ func (s *session) large(typ byte, size int, b []byte) (used int, err error) {
 	x.passIn, x.passInDrop = 0, false
 	switch typ {
 	case 'Q':
-		s.pinFor(pinLargeStatement)
+		x.scan, x.scanning = scanner{}, true
+		s.scanPart(b[wire.HeaderLen:], false)
 		x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
 	case 'P':
 		return 0, refuseLarge(size)
@@ -394,6 +436,7 @@ func refuseLarge(size int) error {
 	return &wire.Error{
 		Severity: "FATAL", Code: wire.CodeProgramLimitExceeded,
 		Message: fmt.Sprintf("statement text of %d bytes is too large to be prepared through a pool", size),
+		Detail:  fmt.Sprintf("The most is %d bytes.", maxStatement),
 		Hint:    "Send values as parameters, or the text as a simple query.",
 	}
 }

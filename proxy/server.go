@@ -129,16 +129,17 @@ func (srv *Server) poolFor(database, user string) *pool.Pool {
 	if db == nil {
 		return nil
 	}
-	server := db.Server.WithWrap(wrap)
+	server := db.Server
+	server.Wrap = func(nc net.Conn) net.Conn { return loop.Wrap(nc) }
 	if db.Name == "*" {
-		server = server.WithDatabase(database)
+		server = server.WithUser(server.User(), database, server.Password())
 	}
 	maxUser := 0
 	for _, u := range srv.cfg.Users {
 		if u.Name == user {
 			maxUser = u.MaxConnections
 			if u.ServerUser != "" {
-				server = server.WithUser(u.ServerUser, u.ServerPassword, "")
+				server = server.WithUser(u.ServerUser, server.Database(), u.ServerPassword)
 			}
 		}
 	}
@@ -146,15 +147,13 @@ func (srv *Server) poolFor(database, user string) *pool.Pool {
 		Database: database, User: user, Config: db.Pool,
 		Dial: server.Dial,
 		Cancel: func(ctx context.Context, s *dial.Server) error {
-			return server.Cancel(ctx, s)
+			return server.Cancel(ctx, s.Addr, s.PID, s.Secret)
 		},
 		ByDatabase: srv.limit("database "+database, db.MaxConnections), ByUser: srv.limit("user "+user, maxUser),
 	})
 	srv.byName[key] = p
 	return p
 }
-
-func wrap(nc net.Conn) net.Conn { return loop.Wrap(nc) }
 
 func (srv *Server) limit(key string, most int) *pool.Limit {
 	if most <= 0 {

@@ -44,14 +44,19 @@ type exchange struct {
 	deadline int64        // of that wait
 	noticeAt int64        // when the client is told that it waits
 
-	status    byte   // of the server's last ReadyForQuery
-	open      bool   // frames were sent that only a Sync ends: the server is inside an implicit transaction
-	terminate bool   // the client said Terminate: what it sent before is answered first
+	status    byte // of the server's last ReadyForQuery
+	open      bool // frames were sent that only a Sync ends: the server is inside an implicit transaction
+	terminate bool // the session ends, for reason, when what was asked before is answered
+	reason    error
+	hold      int64  // until when an unfinished request is held back; 0: none is
 	stalled   bool   // no request is read until the ledger is settled
 	again     bool   // input that was left is to be looked at before waiting
 	canceled  bool   // while waiting for a connection
 	apply     bool   // the connection just acquired has other settings than the client
 	segment   uint32 // frames between two Syncs have the same
+
+	scan     scanner // over the text of a large Query
+	scanning bool
 
 	passIn      int // bytes of a large client frame still to be passed on
 	passInDrop  bool
@@ -62,6 +67,9 @@ type exchange struct {
 	copyIn     bool // the server reads CopyData; Sync and Flush are nothing to it
 	copySyncs  int  // Syncs that a COPY consumed, if it lived long enough to read them
 	copyMess   bool // a frame that has no place in a COPY was sent into it
+	seen       bool // something of the first entry's reply has come
+	slack      int  // after a COPY that failed among Syncs: ReadyForQuery that may come beyond those owed
+	slackAfter bool // those come after the first entry's own
 	fence      bool // after a COPY that failed among Syncs: counting ReadyForQuery up to a fence
 	fenceSeen  int
 	fenceSkips bool
@@ -79,18 +87,16 @@ type exchange struct {
 
 // Bounds on what a session holds for a peer that does not read or has not finished a frame.
 const (
-	maxPending  = 64 << 10 // written and not taken: the other side is not read meanwhile
-	maxFrame    = 1 << 20  // a request frame up to this is read whole; a larger one is streamed
-	maxRequest  = 256 << 10
-	maxTurns    = 16 // reads of one session before the loop's others get their turn
-	maxTailKept = 64 << 10
+	maxPending   = 64 << 10 // written and not taken: the other side is not read meanwhile
+	maxFrame     = 1 << 20  // a request frame up to this is read whole; a larger one is streamed
+	maxStatement = 32 << 20 // the text of a Parse, which is kept to be prepared on other connections
+	maxRequest   = 256 << 10
+	maxTurns     = 16 // reads of one session before the loop's others get their turn
+	maxTailKept  = 64 << 10
 )
 
-// errors that end a session
-var (
-	errTerminated = errors.New("client terminated")
-	errBadMessage = &wire.Error{Severity: "FATAL", Code: wire.CodeProtocolViolation, Message: "invalid message format"}
-)
+// errTerminated ends a session that nobody need be told about.
+var errTerminated = errors.New("client terminated")
 
 // owner identifies the session on a server connection, over all times.
 func (s *session) owner() uint64 { return s.owned }
@@ -168,13 +174,12 @@ func (s *session) pump() error {
 		if x.again {
 			x.again = false
 		} else {
-			if x.server == nil && x.waiter == nil && !s.conn.Ready(loop.Readable) {
-				if x.terminate {
-					return errTerminated
-				}
-				if s.conn.Pending() <= maxPending {
-					return nil
-				}
+			if x.terminate && s.answered() {
+				return x.reason
+			}
+			if x.server == nil && x.waiter == nil && x.hold == 0 && x.passIn == 0 && !s.conn.Ready(loop.Readable) &&
+				s.conn.Pending() <= maxPending {
+				return nil
 			}
 			if err := s.wait(); err != nil {
 				return err
@@ -184,6 +189,18 @@ func (s *session) pump() error {
 			x.f.Yield()
 		}
 	}
+}
+
+// answered reports whether no ReadyForQuery is owed any more. What a Sync never followed is not waited for.
+func (s *session) answered() bool {
+	x := s.x
+	for i := x.led.head; i < len(x.led.q); i++ {
+		switch x.led.q[i].kind {
+		case kindQuery, kindSync, kindFunction:
+			return x.copyIn
+		}
+	}
+	return true
 }
 
 // wait suspends the session until one of its two sides can go on.
@@ -207,8 +224,11 @@ func (s *session) wait() error {
 			server |= loop.Drained
 		}
 	}
-	if x.waiter != nil {
+	switch {
+	case x.waiter != nil:
 		deadline = min(x.deadline, x.noticeAt)
+	case x.hold != 0:
+		deadline = x.hold
 	}
 	if err := x.f.Wait(s.conn, client, nc, server, deadline); err != nil {
 		return errAdminShutdown
@@ -304,6 +324,7 @@ func (s *session) letGo(how pool.Clean) {
 	}
 	x.led.reset()
 	x.open, x.copyIn, x.copySyncs, x.fence, x.copyMess = false, false, 0, false, false
+	x.seen, x.slack = false, 0
 	x.rest, x.passOut, x.fresh, x.checkShape = nil, 0, nil, false
 	s.pool.Counters.Transactions.Add(1)
 	s.pool.Release(c, how)

@@ -31,8 +31,10 @@ func newScripted(b *testing.B, iterations int, salt []byte) *scripted {
 	m.Write([]byte("Client Key"))
 	key := m.Sum(nil)
 	stored := sha256.Sum256(key)
-	return &scripted{memory: memory{local: &net.TCPAddr{}}, key: key, mac: hmac.New(sha256.New, stored[:]),
-		buf: make([]byte, 0, 512), signed: make([]byte, 0, 512)}
+	return &scripted{
+		memory: memory{local: &net.TCPAddr{}}, key: key, mac: hmac.New(sha256.New, stored[:]),
+		buf: make([]byte, 0, 512), signed: make([]byte, 0, 512),
+	}
 }
 
 func (s *scripted) Write(b []byte) (int, error) {

@@ -87,7 +87,8 @@ func (l *listener) serve(t testing.TB, conn net.Conn) {
 	out := c.Unsent
 	for _, name := range []string{"server_version", "client_encoding", "standard_conforming_strings"} {
 		out = wire.AppendParameterStatus(out, name, map[string]string{
-			"server_version": "18.4", "client_encoding": "UTF8", "standard_conforming_strings": "on"}[name])
+			"server_version": "18.4", "client_encoding": "UTF8", "standard_conforming_strings": "on",
+		}[name])
 	}
 	secret := []byte("abcd")
 	if c.Version >= wire.Version32 {

@@ -95,23 +95,39 @@ func TestClient(t *testing.T) {
 		want   login.Client
 	}{
 		{startup(wire.Version30, "user", "alice"), login.Client{User: "alice", Database: "alice", Version: wire.Version30}},
-		{startup(wire.Version32, "user", "alice", "database", ""),
-			login.Client{User: "alice", Database: "alice", Version: wire.Version32}},
+		{
+			startup(wire.Version32, "user", "alice", "database", ""),
+			login.Client{User: "alice", Database: "alice", Version: wire.Version32},
+		},
 		{startup(3<<16|1, "user", "a"), login.Client{User: "a", Database: "a", Version: wire.Version30}},
 		{startup(3<<16|7, "user", "a"), login.Client{User: "a", Database: "a", Version: wire.Version32}},
-		{startup(wire.Version30, "user", "x", "user", long, "database", long),
-			login.Client{User: long[:63], Database: long[:63], Version: wire.Version30}},
-		{startup(wire.Version30, "user", "a", "replication", "ON"),
-			login.Client{User: "a", Database: "a", Version: wire.Version30, Replication: "true"}},
-		{startup(wire.Version30, "user", "a", "replication", "database"),
-			login.Client{User: "a", Database: "a", Version: wire.Version30, Replication: "database"}},
-		{startup(wire.Version30, "user", "a", "replication", "off"),
-			login.Client{User: "a", Database: "a", Version: wire.Version30}},
-		{startup(wire.Version30, "application_name", "app", "user", "a", "_pq_.x", "y",
-			"options", `-c geqo=off --search-path=a\ b -cwork_mem=1MB`, "DateStyle", "ISO", "database", "d"),
+		{
+			startup(wire.Version30, "user", "x", "user", long, "database", long),
+			login.Client{User: long[:63], Database: long[:63], Version: wire.Version30},
+		},
+		{
+			startup(wire.Version30, "user", "a", "replication", "ON"),
+			login.Client{User: "a", Database: "a", Version: wire.Version30, Replication: "true"},
+		},
+		{
+			startup(wire.Version30, "user", "a", "replication", "database"),
+			login.Client{User: "a", Database: "a", Version: wire.Version30, Replication: "database"},
+		},
+		{
+			startup(wire.Version30, "user", "a", "replication", "off"),
+			login.Client{User: "a", Database: "a", Version: wire.Version30},
+		},
+		{
+			startup(wire.Version30, "application_name", "app", "user", "a", "_pq_.x", "y",
+				"options", `-c geqo=off --search-path=a\ b -cwork_mem=1MB`, "DateStyle", "ISO", "database", "d"),
 			login.Client{User: "a", Database: "d", Version: wire.Version30, Params: []wire.Param{
-				{Name: "geqo", Value: "off"}, {Name: "search_path", Value: "a b"}, {Name: "work_mem", Value: "1MB"},
-				{Name: "application_name", Value: "app"}, {Name: "DateStyle", Value: "ISO"}}}},
+				{Name: "geqo", Value: "off"},
+				{Name: "search_path", Value: "a b"},
+				{Name: "work_mem", Value: "1MB"},
+				{Name: "application_name", Value: "app"},
+				{Name: "DateStyle", Value: "ISO"},
+			}},
+		},
 	} {
 		p := dial(t, ours.addr)
 		p.send(c.packet)
@@ -145,8 +161,10 @@ func TestBadOptions(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	ours := listen(t, login.Config{Method: login.SCRAM, Lookup: users(t, nil), TLS: newAuthority(t).serverTLS(),
-		TLSMode: login.TLSRequire})
+	ours := listen(t, login.Config{
+		Method: login.SCRAM, Lookup: users(t, nil), TLS: newAuthority(t).serverTLS(),
+		TLSMode: login.TLSRequire,
+	})
 	for _, secret := range []string{"abcd", strings.Repeat("k", 32), strings.Repeat("k", 256)} {
 		dial(t, ours.addr).send(wire.AppendCancelRequest(nil, 4711, []byte(secret)))
 		if r := ours.next(t); r.cancel == nil || r.cancel.PID != 4711 || string(r.cancel.Secret) != secret {
@@ -246,17 +264,26 @@ func TestMockLooksReal(t *testing.T) {
 		_, s, _ := strings.Cut(string(body), ",s=")
 		return s
 	}
-	if salt("bob") != salt("bob") || salt("alice") != salt("alice") || salt("bob") == salt("carol") {
-		t.Error("salts are not of the users")
+	bob, alice, carol := salt("bob"), salt("alice"), salt("carol")
+	if bob == carol || bob == alice {
+		t.Errorf("%q, %q, %q", bob, alice, carol)
 	}
-	if len(salt("bob")) != len(salt("alice")) || !strings.HasSuffix(salt("bob"), "==,i=4096") {
-		t.Errorf("%q %q", salt("bob"), salt("alice"))
+	if again := salt("bob"); again != bob {
+		t.Errorf("%q, then %q", bob, again)
+	}
+	if again := salt("alice"); again != alice {
+		t.Errorf("%q, then %q", alice, again)
+	}
+	if len(bob) != len(alice) || !strings.HasSuffix(bob, "==,i=4096") {
+		t.Errorf("%q, %q", bob, alice)
 	}
 }
 
 func TestTimeout(t *testing.T) {
-	ours := listen(t, login.Config{Method: login.SCRAM, Lookup: users(t, nil), TLS: newAuthority(t).serverTLS(),
-		Timeout: 150 * time.Millisecond})
+	ours := listen(t, login.Config{
+		Method: login.SCRAM, Lookup: users(t, nil), TLS: newAuthority(t).serverTLS(),
+		Timeout: 150 * time.Millisecond,
+	})
 	for name, begin := range map[string]func(p *peer){
 		"nothing":       func(*peer) {},
 		"half a packet": func(p *peer) { p.send(alice()[:9]) },
@@ -325,7 +352,6 @@ func TestNoDeadlineIsLeft(t *testing.T) {
 		t.Fatal("no client")
 	}
 	p.rest() // waits for more than the time-out
-	p.rest()
 	p.send(wire.AppendQuery(nil, "select"))
 	if got := p.rest(); !strings.Contains(got, "SELECT 0") {
 		t.Error(got)

@@ -2,6 +2,7 @@ package login
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sarnicdb/sarnic/proxy/wire"
@@ -73,15 +74,9 @@ func (a *attempt) settings(c *Client, pkt *wire.Startup) error {
 			return a.refuse(wire.ToldToClient(err))
 		}
 	}
-	rest := pkt.Params[:0]
-	for _, p := range pkt.Params {
-		if isSetting(p.Name) {
-			rest = append(rest, p)
-		}
-	}
-	c.Params = rest
-	if len(fromOptions) > 0 {
-		c.Params = append(fromOptions, rest...)
+	own := slices.DeleteFunc(pkt.Params, func(p wire.Param) bool { return !isSetting(p.Name) })
+	if c.Params = own; len(fromOptions) > 0 {
+		c.Params = slices.Concat(fromOptions, own)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func TestDerivedAsPostgreSQL(t *testing.T) {
 		ctx := t.Context()
 		for i, password := range oddPasswords() {
 			role := fmt.Sprintf("odd%d", i)
-			must(t, p.Exec(ctx, pgtest.Superuser, "set password_encryption='scram-sha-256'; create role "+role+
+			must(t, p.Exec(ctx, pgtest.Superuser, "set password_encryption='scram-sha-256'; drop role if exists "+role+"; create role "+role+
 				" login password '"+password+"'"))
 			stored, err := p.Value(ctx, pgtest.Superuser, "select rolpassword from pg_authid where rolname='"+role+"'")
 			must(t, err)

@@ -91,7 +91,8 @@ func secureConversations() map[string]func(p *peer, bind string) string {
 func TestSecureConversationsAsPostgreSQL(t *testing.T) {
 	pg := pgtest.New(t, pgtest.Options{Version: 18, TLS: true, Users: []pgtest.User{{Name: "alice", Password: "secret"}}})
 	ours := listen(t, login.Config{
-		Method: login.SCRAM, TLS: newAuthority(t).serverTLS(), Lookup: users(t, map[string]string{"alice": "secret"})})
+		Method: login.SCRAM, TLS: newAuthority(t).serverTLS(), Lookup: users(t, map[string]string{"alice": "secret"}),
+	})
 	hold := func(t *testing.T, addr string, talk func(*peer, string) string) string {
 		p := dial(t, addr)
 		state := p.secure(anyCertificate).ConnectionState()

@@ -81,10 +81,6 @@ func (l *Loop) Register(c *Conn, h Handler) error {
 		return err
 	}
 	l.conns.Add(1)
-	if c.err != nil {
-		c.ready |= Readable
-		c.serveAgain()
-	}
 	return nil
 }
 
@@ -94,7 +90,7 @@ func (c *Conn) Release() {
 	if c.loop == nil || c.closed {
 		return
 	}
-	c.withdraw()
+	c.depart()
 	c.loop.drv.Poller.Drop(c, true)
 	c.loop.conns.Add(-1)
 	c.loop, c.fiber = nil, nil
@@ -116,8 +112,18 @@ func (c *Conn) withdraw() {
 	}
 }
 
+// depart ends the tie between c and the fiber that its own event started: that job is withdrawn if it has not begun,
+// and does not look at c when it ends otherwise. By then c may be another loop's.
+func (c *Conn) depart() {
+	c.withdraw()
+	if f := c.fiber; f != nil && f.home == c {
+		f.home = nil
+	}
+}
+
 // Detach ends what Attach began. If something can be read, the handler is woken for it.
 func (c *Conn) Detach() {
+	c.depart()
 	c.fiber, c.want = nil, 0
 	c.serveAgain()
 }

@@ -118,6 +118,11 @@ func (p *epoll) Drop(c *Conn, keep bool) {
 func (p *epoll) Poll(d time.Duration) int {
 	p.closeDropped()
 	n := p.wait(d)
+	p.deliver(n)
+	return n
+}
+
+func (p *epoll) deliver(n int) {
 	for i := range n {
 		ev := &p.events[i]
 		if ev.Fd < 0 {
@@ -132,7 +137,6 @@ func (p *epoll) Poll(d time.Duration) int {
 		c.Notify(ev.Events&unix.EPOLLIN != 0, ev.Events&unix.EPOLLOUT != 0,
 			ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0)
 	}
-	return n
 }
 
 func (p *epoll) wait(d time.Duration) int {

@@ -144,7 +144,7 @@ func (f *Fiber) Wake() {
 // and that has not begun is withdrawn: f finds what there is to read.
 func (f *Fiber) Attach(c *Conn) {
 	if c.fiber != f {
-		c.withdraw()
+		c.depart()
 		c.fiber, c.want = f, 0
 	}
 }

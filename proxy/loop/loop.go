@@ -47,6 +47,10 @@ type Loop struct {
 	log     *slog.Logger
 	now     int64
 	events  int // of the last poll
+	// A poll with more events than this was a busy one: the next looks before it sleeps. Sleeping costs two clock
+	// readings, a flag and a system call that the scheduler watches, and is wasted where something is there already;
+	// with one client nothing ever is (see the ADR on fibers).
+	lookAbove int
 	runq    []*Fiber
 	next    []*Fiber // the queue being filled while runq runs
 	free    []*Fiber
@@ -73,7 +77,10 @@ const slowTurn = int64(10 * time.Millisecond)
 
 // New makes a loop over drv. log receives panics of fibers and slow turns.
 func New(drv Driver, log *slog.Logger) *Loop {
-	return &Loop{drv: drv, log: log, now: drv.Now(), buf: make([]byte, BufferSize), out: make([]byte, 0, BufferSize)}
+	return &Loop{
+		drv: drv, log: log, now: drv.Now(), lookAbove: 1,
+		buf: make([]byte, BufferSize), out: make([]byte, 0, BufferSize),
+	}
 }
 
 // Now is the time of the current turn in monotonic nanoseconds. Virtual in the simulator.
@@ -125,7 +132,7 @@ func (l *Loop) Run(ctx context.Context) {
 
 // RunUntilStop is Run without a context: it ends some time after Stop.
 func (l *Loop) RunUntilStop() {
-	for !l.closing || l.fibers.Load() > 0 || l.pending.Load() {
+	for !l.ended() || l.pending.Load() {
 		l.Turn(-1)
 	}
 	for _, f := range l.free {
@@ -133,6 +140,9 @@ func (l *Loop) RunUntilStop() {
 	}
 	l.free = nil
 }
+
+// ended reports whether nothing runs any more on a loop that closes.
+func (l *Loop) ended() bool { return l.closing && l.fibers.Load() == 0 }
 
 // Stop begins the end: every wait returns ErrStopped, now and from now on. Loop goroutine only; others post it.
 func (l *Loop) Stop() {
@@ -146,9 +156,9 @@ func (l *Loop) Turn(d time.Duration) {
 	l.runPosted()
 	l.runFibers()
 	switch {
-	case len(l.next) > 0 || l.pending.Load():
+	case len(l.next) > 0 || l.pending.Load() || l.ended():
 		l.look()
-	case d == 0 || l.events > 1: // a loop that is busy need not say that it sleeps
+	case d == 0 || l.events > l.lookAbove:
 		if l.look() == 0 && d != 0 {
 			l.sleep(d)
 		}

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 		relayMain(mode)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/sarnicdb/sarnic/proxy/loop.(*Fiber).broke"))
 }
 
 // patience is how long a test waits for what must happen. What must not happen is never waited for.

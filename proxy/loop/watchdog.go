@@ -30,7 +30,11 @@ const (
 )
 
 func newWatchdog(loops []*Loop, log *slog.Logger) *watchdog {
-	return &watchdog{log: log, loops: loops, marks: make([]mark, len(loops))}
+	w := &watchdog{log: log, loops: loops, marks: make([]mark, len(loops))}
+	for i := range w.marks {
+		w.marks[i].turn = -1 // a loop that has not begun is not stuck at the first look
+	}
+	return w
 }
 
 func (w *watchdog) run(ctx context.Context) {

@@ -1,0 +1,7 @@
+//go:build !race
+
+package difftest
+
+const raceDetector = false
+
+var raceArgs []string

@@ -1,0 +1,5 @@
+//go:build !loop_std
+
+package difftest
+
+var loopArgs []string
