@@ -139,16 +139,16 @@ func (c *Conn) Serve(*loop.Fiber) {
 		if err == loop.ErrWouldBlock { //nolint:errorlint // our own sentinel
 			return
 		}
-		if err != nil || !harmless(buf[:n]) {
+		if err != nil || !Harmless(buf[:n]) {
 			c.pool.discard(c, "lost while idle")
 			return
 		}
 	}
 }
 
-// harmless reports whether b is whole frames that an idle connection may send. A frame cut in two by the read is
+// Harmless reports whether b is whole frames that an idle connection may send. A frame cut in two by the read is
 // rare enough to cost a connection.
-func harmless(b []byte) bool {
+func Harmless(b []byte) bool {
 	for len(b) > 0 {
 		if len(b) < wire.HeaderLen {
 			return false

@@ -83,7 +83,7 @@ func (p *Pool) settle(c *Conn) bool {
 		if err == loop.ErrWouldBlock { //nolint:errorlint // our own sentinel
 			return true
 		}
-		if err != nil || !harmless(buf[:n]) {
+		if err != nil || !Harmless(buf[:n]) {
 			return false
 		}
 	}

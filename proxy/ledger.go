@@ -21,6 +21,7 @@ const (
 	kindDescribeStatement = 'd'
 	kindExecute           = 'E'
 	kindClose             = 'C'
+	kindFlush             = 'H' // only one that the server refuses
 	kindCopyEnd           = 'c' // CopyDone or CopyFail: no reply, but the end of what a COPY swallows
 )
 

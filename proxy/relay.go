@@ -69,6 +69,10 @@ func (s *session) relay(b []byte) error {
 			pos += size
 			continue
 		}
+		if !plausible(typ, size) {
+			x.fatal = true
+			return errServerGarbage
+		}
 		whole := min(size, len(b)-pos)
 		if whole < size && size <= loop.BufferSize {
 			break
@@ -97,11 +101,28 @@ func (s *session) relay(b []byte) error {
 			}
 		}
 		pos += whole
+		if typ == 'Z' && s.mayLetGo() {
+			// What comes behind is not this client's any more. The pool would not lend a connection that has more to
+			// say than an idle one may.
+			if !pool.Harmless(b[pos:]) {
+				x.server.Doom()
+			}
+			if from == pos {
+				from = len(b)
+			} else if pos < len(b) {
+				end += copy(b[end:], b[from:pos])
+				from = len(b)
+			}
+			pos = len(b)
+			break
+		}
 	}
 	x.rest = append(x.rest, b[pos:]...)
-	if end == 0 && from < pos {
+	switch {
+	case from >= pos:
+	case end == 0:
 		b, end = b[from:pos], pos-from
-	} else if from < pos {
+	default:
 		end += copy(b[end:], b[from:pos])
 	}
 	if err := s.write(b[:end]); err != nil {
@@ -128,7 +149,7 @@ func (s *session) afterRelay() error {
 		x.stalled = false
 		x.again = true
 	}
-	if x.open || x.copyIn || x.fence || x.passIn > 0 || x.passOut > 0 || len(x.rest) > 0 {
+	if !s.inStep() {
 		return nil
 	}
 	switch {
@@ -151,6 +172,54 @@ func (s *session) afterRelay() error {
 	return nil
 }
 
+// inStep reports whether nothing is under way on the server connection but, maybe, a transaction.
+func (s *session) inStep() bool {
+	x := s.x
+	return x.led.settled() && !x.open && !x.copyIn && !x.fence && x.slack == 0 && x.passIn == 0 && x.passOut == 0 &&
+		len(x.rest) == 0
+}
+
+// mayLetGo reports whether nothing ties the client to its server connection any more.
+func (s *session) mayLetGo() bool {
+	return s.x.status == 'I' && s.pin == notPinned && s.pool.Config().Mode != pool.SessionMode && s.inStep()
+}
+
+// plausible checks a reply's type, and its length where that is fixed.
+func plausible(typ byte, size int) bool {
+	switch typ {
+	case 'Z':
+		return size == wire.HeaderLen+1
+	case '1', '2', '3', 'I', 'n', 's', 'c':
+		return size == wire.HeaderLen
+	case 'A', 'C', 'D', 'E', 'G', 'H', 'N', 'S', 'T', 'V', 'W', 'd', 't':
+		return true
+	}
+	return false
+}
+
+// fits checks a reply against the frame whose answer is due.
+func fits(typ, kind byte) bool {
+	switch typ {
+	case '1':
+		return kind == kindParse
+	case '2':
+		return kind == kindBind
+	case '3':
+		return kind == kindClose
+	case 't':
+		return kind == kindDescribeStatement
+	case 'n':
+		return kind == kindDescribeStatement || kind == kindDescribePortal
+	case 'V':
+		return kind == kindFunction
+	case 's':
+		return kind == kindExecute
+	case 'C', 'I', 'G', 'H', 'W', 'c':
+		return kind == kindQuery || kind == kindExecute
+	}
+	return true
+}
+
 // reply matches one frame of the server with what is owed, and reports whether the client gets it.
 func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
 	x := s.x
@@ -165,7 +234,7 @@ func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
 		return s.failed(body)
 	}
 	e := x.led.first()
-	if e == nil {
+	if e == nil || !fits(typ, e.kind) && !x.fence {
 		x.fatal = true
 		return false, errOutOfStep
 	}

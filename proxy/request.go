@@ -197,7 +197,7 @@ func (s *session) request(b []byte) (size int, err error) {
 		s.leaveAfterAnswers(badFrame(typ, ok))
 		return 0, nil
 	}
-	if s.skipping || (x.server == nil && needsNoServer(typ)) {
+	if s.skipping || (x.server == nil && needsNoServer(typ, size)) {
 		return s.withoutServer(typ, size, b)
 	}
 	whole := size <= len(b)
@@ -291,9 +291,11 @@ func badFrame(typ byte, lengthOK bool) error {
 }
 
 // needsNoServer lists the frames that PostgreSQL answers or ignores without looking at anything.
-func needsNoServer(typ byte) bool {
+func needsNoServer(typ byte, size int) bool {
 	switch typ {
-	case 'S', 'H', 'd', 'c', 'f', 'X':
+	case 'S', 'H':
+		return size == wire.HeaderLen // with a body it is an error, which the server says best
+	case 'd', 'c', 'f', 'X':
 		return true
 	}
 	return false
@@ -346,6 +348,9 @@ func (s *session) dispatch(typ byte, frame []byte) error {
 		x.fresh = nil
 	case 'H':
 		x.open = x.open || !x.copyIn
+		if len(frame) > wire.HeaderLen {
+			return s.malformed(kindFlush)
+		}
 	case 'd':
 	case 'c', 'f':
 		if x.copyIn {

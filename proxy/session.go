@@ -209,6 +209,8 @@ func (s *session) wait() error {
 	client, deadline := loop.Event(0), loop.Forever
 	if s.acceptsInput() {
 		client = loop.Readable
+	} else {
+		client = loop.Gone
 	}
 	if s.conn.Pending() > maxPending {
 		client |= loop.Drained
@@ -235,6 +237,9 @@ func (s *session) wait() error {
 	}
 	if s.killed {
 		return errAdminShutdown
+	}
+	if client == loop.Gone && s.conn.Ready(loop.Gone) {
+		return clientGone{io.EOF} // its requests wait for one another, and nobody waits for the answers
 	}
 	if x.waiter != nil {
 		return s.waited()
@@ -299,7 +304,7 @@ func (s *session) sayGoodbye(reason error) {
 // state says in which state the session leaves its server connection.
 func (s *session) state() pool.Clean {
 	x := s.x
-	if !x.led.settled() || x.open || x.copyIn || x.fence || x.passIn > 0 || x.passOut > 0 || len(x.rest) > 0 || x.fatal {
+	if !s.inStep() || x.fatal {
 		return pool.Broken
 	}
 	switch {

@@ -17,6 +17,7 @@ type fakeServer struct {
 	listener net.Listener
 	script   func(*fakeSession)
 	sessions sync.WaitGroup
+	ended    chan struct{} // closed when the test is over
 
 	mu       sync.Mutex
 	open     []net.Conn
@@ -45,7 +46,7 @@ func startFakeServer(t testing.TB, script func(*fakeSession)) *fakeServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeServer{addr: l.Addr().String(), listener: l, script: script}
+	f := &fakeServer{addr: l.Addr().String(), listener: l, script: script, ended: make(chan struct{})}
 	f.sessions.Go(f.accept)
 	t.Cleanup(f.stop)
 	return f
@@ -75,6 +76,7 @@ func (f *fakeServer) accept() {
 
 func (f *fakeServer) stop() {
 	_ = f.listener.Close()
+	close(f.ended)
 	f.mu.Lock()
 	f.finished = true
 	for _, conn := range f.open {
@@ -118,7 +120,7 @@ func (f *fakeServer) serve(conn net.Conn) {
 	greeting, hold := f.notYet, f.hold
 	f.mu.Unlock()
 	if hold != nil {
-		<-hold
+		s.waitFor(hold)
 	}
 	if greeting != nil {
 		s.say(greeting)
@@ -130,6 +132,15 @@ func (f *fakeServer) serve(conn net.Conn) {
 
 func (s *fakeSession) must(_ int, err error) {
 	if err != nil {
+		panic(endOfSession{})
+	}
+}
+
+// waitFor stops the script until the test closes ch, or is over.
+func (s *fakeSession) waitFor(ch <-chan struct{}) {
+	select {
+	case <-ch:
+	case <-s.server.ended:
 		panic(endOfSession{})
 	}
 }

@@ -156,7 +156,7 @@ func (t *transcript) complete() {
 // place names a step for a message to the reader.
 func (t *transcript) place(st step) string {
 	if st.from < 0 {
-		return fmt.Sprintf("%s: %s %s", t.path, st.who, st.verb)
+		return fmt.Sprintf("%s: %s %s %s", t.path, st.who, st.verb, clip([]byte(st.text)))
 	}
 	return fmt.Sprintf("%s:%d: %s", t.path, st.from+1, strings.TrimSpace(t.lines[st.from]))
 }

@@ -13,6 +13,7 @@ type Event uint8
 const (
 	Readable Event = 1 << iota // bytes, the end of the stream or an error can be read
 	Drained                    // everything written so far has been taken by the peer's kernel, or never will be
+	Gone                       // the peer has closed or reset its side, whatever is still unread
 	Writable                   // the socket takes bytes again: between Conn and Poller, nobody else waits for it
 )
 
@@ -28,7 +29,7 @@ func (wouldBlock) Temporary() bool { return true }
 
 // Socket is a driver's own kind of connection, where it is not a plain descriptor.
 type Socket interface {
-	// TryRead reads what is there, or returns ErrWouldBlock.
+	// TryRead reads what is there, or returns ErrWouldBlock. Less than len(b) means that nothing else is there now.
 	TryRead(b []byte) (int, error)
 	// TryWrite writes what is taken now; less than all means that the rest would block.
 	TryWrite(b []byte) (int, error)
@@ -62,6 +63,9 @@ func Wrap(nc net.Conn) *Conn { return &Conn{nc: nc, fd: -1} }
 
 // NewConn makes a Conn of a driver's own socket.
 func NewConn(sock Socket) *Conn { return &Conn{sock: sock, fd: -1} }
+
+// Socket is what NewConn was given.
+func (c *Conn) Socket() Socket { return c.sock }
 
 // Register puts c on l, where h is woken when something can be read and no fiber is attached. Loop goroutine only. On
 // an error c is on no loop and still open.
@@ -106,7 +110,7 @@ func (c *Conn) SetHandler(h Handler) {
 
 // withdraw takes back a job of the handler that was queued for an event and has not begun.
 func (c *Conn) withdraw() {
-	if f := c.fiber; f != nil && f.home == c && !f.begun {
+	if f := c.fiber; f != nil && f.home == c && !f.begun && !plantedStaleJob {
 		c.fiber, f.home = nil, nil
 		f.done(true)
 	}
@@ -171,7 +175,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	case err == ErrWouldBlock: //nolint:errorlint // a sentinel of our own drivers, never wrapped
 		c.hangup = false
 		c.unready()
-	case err == nil:
+	case err == nil || err == io.EOF: //nolint:errorlint // as above
 		err = io.EOF
 		c.err, c.hangup = err, true // the peer may still read: what is to be sent goes on being sent
 	default:
@@ -199,8 +203,10 @@ func (c *Conn) await(f *Fiber, e Event) {
 		panic("loop: a fiber waits for a connection that is not attached to it")
 	}
 	c.want = e
-	if c.loop.drv.Rearm && e&Readable != 0 {
-		c.rearm()
+	if c.loop.drv.Rearm && e&(Readable|Gone) != 0 {
+		if err := c.loop.drv.Poller.Watch(c, e&(Readable|Gone)); err != nil {
+			c.fail(err)
+		}
 	}
 }
 
@@ -283,7 +289,7 @@ func (c *Conn) fail(err error) {
 		c.err = err
 	}
 	c.dropSpill()
-	c.ready |= Readable | Drained
+	c.ready |= Readable | Drained | Gone
 	c.hangup = true
 	if c.linger {
 		c.Close()
@@ -302,8 +308,14 @@ func (c *Conn) Notify(readable, canWrite, hangup bool) {
 			return
 		}
 	}
+	if plantedLostEdge && c.fiber != nil && c.want&Readable == 0 {
+		readable = false
+	}
 	if readable || hangup {
 		c.ready |= Readable
+	}
+	if hangup {
+		c.ready |= Gone
 	}
 	c.hangup = c.hangup || hangup
 	if f := c.fiber; f != nil {

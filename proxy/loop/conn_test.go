@@ -490,6 +490,32 @@ func TestJobsThatHaveNotBegunAreWithdrawn(t *testing.T) {
 	}
 }
 
+// A handler that returns before it has read everything is woken again for the rest.
+func TestHandlerThatLeavesBytes(t *testing.T) {
+	r := newRig(t, 1)
+	nc, peer := pair(t, "unix")
+	var got []byte
+	all := make(chan struct{})
+	c := Wrap(nc)
+	if err := c.Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	r.do(0, func(l *Loop) {
+		_ = l.Register(c, serve(func(*Fiber) {
+			var b [1]byte
+			n, err := c.Read(b[:])
+			if got = append(got, b[:n]...); string(got) == "one by one" {
+				close(all)
+			}
+			if err != nil && err != ErrWouldBlock {
+				_ = c.Close()
+			}
+		}))
+	})
+	mustWrite(t, peer, []byte("one by one"))
+	r.wait(all, "all bytes")
+}
+
 func TestDetachWakesTheHandlerForWhatIsThere(t *testing.T) {
 	r := newRig(t, 1)
 	nc, peer := pair(t, "tcp")

@@ -43,27 +43,27 @@ type Driver struct {
 
 // Loop owns connections, fibers and timers. All of it is used by one goroutine, the one in Run.
 type Loop struct {
-	drv     Driver
-	log     *slog.Logger
-	now     int64
-	events  int // of the last poll
+	drv    Driver
+	log    *slog.Logger
+	now    int64
+	events int // of the last poll
 	// A poll with more events than this was a busy one: the next looks before it sleeps. Sleeping costs two clock
 	// readings, a flag and a system call that the scheduler watches, and is wasted where something is there already;
 	// with one client nothing ever is (see the ADR on fibers).
 	lookAbove int
-	runq    []*Fiber
-	next    []*Fiber // the queue being filled while runq runs
-	free    []*Fiber
-	timers  timers
-	buf     []byte
-	out     []byte
-	spills  [][]byte
-	fibers  atomic.Int64 // lent now
-	conns   atomic.Int64 // registered now
-	busy    atomic.Int64 // nanoseconds spent outside Poll since the start
-	turns   atomic.Int64
-	slow    atomic.Int64 // turns longer than slowTurn
-	closing bool
+	runq      []*Fiber
+	next      []*Fiber // the queue being filled while runq runs
+	free      []*Fiber
+	timers    timers
+	buf       []byte
+	out       []byte
+	spills    [][]byte
+	fibers    atomic.Int64 // lent now
+	conns     atomic.Int64 // registered now
+	busy      atomic.Int64 // nanoseconds spent outside Poll since the start
+	turns     atomic.Int64
+	slow      atomic.Int64 // turns longer than slowTurn
+	closing   bool
 
 	mu       sync.Mutex
 	posted   []func()
@@ -117,7 +117,7 @@ func (l *Loop) Post(fn func()) {
 	l.posted = append(l.posted, fn)
 	l.mu.Unlock()
 	l.pending.Store(true)
-	if l.sleeping.Load() {
+	if l.sleeping.Load() && !plantedLostWake {
 		l.drv.Poller.Wake()
 	}
 }

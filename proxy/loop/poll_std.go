@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type stdEvent struct {
 	s        *stdSocket
 	readable bool
 	writable bool
+	gone     bool
+	asked    bool // the goroutine that asked whether the peer is gone has ended
 }
 
 // stdSocket is one stay of a connection on a loop: the runtime keeps its descriptor, and its RawConn waits. A later
@@ -38,6 +41,21 @@ type stdSocket struct {
 	c       *Conn // nil when the stay is over
 	reading bool  // a goroutine waits for input
 	writing bool
+	leaving bool // a goroutine asks, now and then, whether the peer is gone
+	over    atomic.Bool
+}
+
+// waitGone asks every 100 ms, for the runtime's poller has no such question. It ends with the stay.
+func (s *stdSocket) waitGone() (gone bool) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !gone && !s.over.Load() {
+		<-tick.C
+		if err := s.rc.Control(func(fd uintptr) { gone = hungUp(fd) }); err != nil {
+			return true
+		}
+	}
+	return gone
 }
 
 func newDriver() (Driver, error) {
@@ -64,6 +82,13 @@ func (p *std) Watch(c *Conn, want Event) error {
 		go func() {
 			_ = s.rc.Read(func(fd uintptr) bool { return readyFD(fd, unix.POLLIN) })
 			p.report(stdEvent{s: s, readable: true})
+		}()
+	}
+	if want&Gone != 0 && !s.leaving {
+		s.leaving = true
+		go func() {
+			gone := s.waitGone()
+			p.report(stdEvent{s: s, gone: gone, asked: true})
 		}()
 	}
 	if want&Writable != 0 && !s.writing {
@@ -98,6 +123,7 @@ func (p *std) Drop(c *Conn, keep bool) {
 		return
 	}
 	s.c = nil
+	s.over.Store(true)
 	if keep {
 		c.sock = &stdSocket{Conn: s.Conn, rc: s.rc}
 		return
@@ -135,8 +161,11 @@ func (p *std) deliver(ev stdEvent) {
 	if ev.writable {
 		s.writing = false
 	}
+	if ev.asked {
+		s.leaving = false
+	}
 	if s.c != nil {
-		s.c.Notify(ev.readable, ev.writable, false)
+		s.c.Notify(ev.readable, ev.writable, ev.gone)
 	}
 }
 

@@ -22,7 +22,7 @@ func DecodeOptions(s string) ([]Param, error) {
 		}
 		p, ok := cutSetting(setting)
 		if !ok {
-			return nil, refuse(CodeProtocolViolation, fmt.Sprintf(
+			return nil, refuse(CodeSyntaxError, fmt.Sprintf(
 				"%q requires a name and a value", strings.Join(words[:used], " ")))
 		}
 		params, words = append(params, p), words[used:]
@@ -39,13 +39,13 @@ func cutSwitch(words []string) (setting string, used int, err error) {
 	case word == "-c" && len(words) > 1:
 		return words[1], 2, nil
 	case word == "-c":
-		return "", 0, refuse(CodeProtocolViolation, `"-c" requires a name and a value`)
+		return "", 0, refuse(CodeSyntaxError, `"-c" requires a name and a value`)
 	case strings.HasPrefix(word, "-c"):
 		return word[2:], 1, nil
 	}
 	return "", 0, &Error{
-		Severity: "FATAL", Code: CodeFeatureNotSupported,
-		Message: fmt.Sprintf("unsupported argument %q in startup parameter \"options\"", word),
+		Severity: "FATAL", Code: CodeSyntaxError,
+		Message: "invalid command-line argument for server process: " + word,
 		Hint:    "Only settings are supported: -c name=value or --name=value.",
 	}
 }

@@ -51,27 +51,27 @@ func TestOptions(t *testing.T) {
 
 func TestOptionsRefused(t *testing.T) {
 	for in, code := range map[string]string{
-		"-c":                wire.CodeProtocolViolation,
-		"-c work_mem":       wire.CodeProtocolViolation,
-		"-cwork_mem":        wire.CodeProtocolViolation,
-		"--work-mem":        wire.CodeProtocolViolation,
-		"-c --":             wire.CodeProtocolViolation,
-		"-c a=1 -c":         wire.CodeProtocolViolation,
-		"-c=":               wire.CodeProtocolViolation, // an empty name made a pooler spin (CVE-2026-107349)
-		"-c=x":              wire.CodeProtocolViolation,
-		"-c =x":             wire.CodeProtocolViolation,
-		"--=x":              wire.CodeProtocolViolation,
-		"--=":               wire.CodeProtocolViolation,
-		"foo":               wire.CodeFeatureNotSupported,
-		"work_mem=5MB":      wire.CodeFeatureNotSupported,
-		"-":                 wire.CodeFeatureNotSupported,
-		`\`:                 wire.CodeFeatureNotSupported,
-		`-c a="b c"`:        wire.CodeFeatureNotSupported, // quotes mean nothing here
-		"-- -c a=1":         wire.CodeFeatureNotSupported,
-		"-- --":             wire.CodeFeatureNotSupported,
-		"-S 4MB":            wire.CodeFeatureNotSupported,
-		"-Fc a=1":           wire.CodeFeatureNotSupported,
-		"-c a=1 -d 5 -cb=2": wire.CodeFeatureNotSupported,
+		"-c":                wire.CodeSyntaxError,
+		"-c work_mem":       wire.CodeSyntaxError,
+		"-cwork_mem":        wire.CodeSyntaxError,
+		"--work-mem":        wire.CodeSyntaxError,
+		"-c --":             wire.CodeSyntaxError,
+		"-c a=1 -c":         wire.CodeSyntaxError,
+		"-c=":               wire.CodeSyntaxError, // an empty name made a pooler spin (CVE-2026-107349)
+		"-c=x":              wire.CodeSyntaxError,
+		"-c =x":             wire.CodeSyntaxError,
+		"--=x":              wire.CodeSyntaxError,
+		"--=":               wire.CodeSyntaxError,
+		"foo":               wire.CodeSyntaxError,
+		"work_mem=5MB":      wire.CodeSyntaxError,
+		"-":                 wire.CodeSyntaxError,
+		`\`:                 wire.CodeSyntaxError,
+		`-c a="b c"`:        wire.CodeSyntaxError, // quotes mean nothing here
+		"-- -c a=1":         wire.CodeSyntaxError,
+		"-- --":             wire.CodeSyntaxError,
+		"-S 4MB":            wire.CodeSyntaxError,
+		"-Fc a=1":           wire.CodeSyntaxError,
+		"-c a=1 -d 5 -cb=2": wire.CodeSyntaxError,
 	} {
 		got, err := wire.DecodeOptions(in)
 		e, ok := errors.AsType[*wire.Error](err)

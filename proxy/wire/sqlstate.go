@@ -31,6 +31,8 @@ const (
 	CodeInvalidCatalogName = "3D000"
 	// CodeStatementCompletionUnknown: the server was lost during a statement that may or may not have been carried out.
 	CodeStatementCompletionUnknown = "40003"
+	// CodeSyntaxError: the startup parameter "options" cannot be read.
+	CodeSyntaxError = "42601"
 	// CodeDuplicateStatement: a Parse names a prepared statement that the client already has.
 	CodeDuplicateStatement = "42P05"
 	// CodeTooManyConnections: the limit of clients, or of clients of this user or database, is reached.
