@@ -85,12 +85,16 @@ func (p *Pool) Enqueue(w *Waiter, f *loop.Fiber) {
 		return
 	}
 	p.waiters.push(w)
-	for c := p.lists[Idle].tail; c != nil; c = c.prev {
-		if c.Net.Loop() != l {
-			s.move(c, Resetting) // ours for the time of the journey
-			c.Net.Loop().Post(func() { p.give(c) })
-			return
-		}
+	p.fetch(l)
+}
+
+// fetch has a connection come for one more who waits: the one that became idle last, from whichever loop, else a new
+// one. An idle one of the waiter's own loop has news, or came free while another's was on its way. The caller holds mu.
+func (p *Pool) fetch(l *loop.Loop) {
+	if c := p.lists[Idle].tail; c != nil {
+		p.set.move(c, Resetting) // ours until its loop gives it away
+		c.Net.Loop().Post(func() { p.give(c) })
+		return
 	}
 	p.grow(l)
 }

@@ -130,8 +130,12 @@ const cancelTimeout = 10 * time.Second
 // Serve is woken when an idle connection has something to say: a parameter changed by a reload of the server, a
 // notice, or that it is going away. What it must never hold is a notification: somebody's LISTEN leaked.
 func (c *Conn) Serve(*loop.Fiber) {
-	if c.state != Idle {
-		return // a session got it in the meantime and will read for itself
+	s := c.pool.set
+	s.mu.Lock()
+	idle := c.state == Idle // any loop may take or close an idle one
+	s.mu.Unlock()
+	if !idle {
+		return // whoever got it in the meantime will read for itself
 	}
 	buf := c.Net.Loop().Buffer()
 	for {

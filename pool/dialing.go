@@ -42,6 +42,7 @@ func (p *Pool) dialled(l *loop.Loop, srv *dial.Server, err error) {
 	p.failedAt, p.failure = 0, nil
 	p.params = srv.Params
 	c := p.set.newConn(p, srv, nc, l.Now())
+	p.set.move(c, Resetting) // counted until it is given away, or another loop would dial one too many
 	closed := p.set.closed
 	p.set.mu.Unlock()
 	if err := l.Register(nc, c); err != nil || closed {

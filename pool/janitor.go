@@ -49,7 +49,7 @@ func (p *Pool) tidy(l *loop.Loop) {
 		c = next
 	}
 	p.grow(l)
-	for p.total() < p.cfg.MinSize && p.mayGrow(now) {
+	for p.total() < p.cfg.MinSize && p.mayGrow(now, false) {
 		p.startDial(l)
 	}
 }

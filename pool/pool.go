@@ -95,8 +95,9 @@ func (p *Pool) total() int {
 	return p.connecting + p.lists[Idle].n + p.lists[Busy].n + p.lists[Resetting].n
 }
 
-// mayGrow reports whether one more connection is within the limits. The caller holds mu.
-func (p *Pool) mayGrow(now int64) bool {
+// mayGrow reports whether one more connection is within the limits. For a client that waits (needed) room is made under
+// a shared limit. The caller holds mu.
+func (p *Pool) mayGrow(now int64, needed bool) bool {
 	size := p.cfg.Size
 	if w := p.waiters.head; p.cfg.Reserve > 0 && w != nil && now-w.since >= int64(p.cfg.ReserveAfter) {
 		size += p.cfg.Reserve
@@ -105,7 +106,7 @@ func (p *Pool) mayGrow(now int64) bool {
 		return false
 	}
 	for i, l := range p.limits {
-		if l.full() && !p.set.evict(i, l) {
+		if l.full() && (!needed || !p.set.evict(i, l)) {
 			return false
 		}
 	}
@@ -131,7 +132,7 @@ func (s *Set) evict(which int, l *Limit) bool {
 
 // grow dials as many connections as clients wait for and limits allow. The caller holds mu.
 func (p *Pool) grow(l *loop.Loop) {
-	for p.connecting < p.waiters.n && p.mayGrow(l.Now()) {
+	for p.connecting < p.waiters.n && p.mayGrow(l.Now(), true) {
 		p.startDial(l)
 	}
 }

@@ -94,8 +94,10 @@ func (p *Pool) settle(c *Conn) bool {
 func (p *Pool) handOver(c *Conn, w *Waiter) {
 	c.Net.Release()
 	w.loop.Post(func() {
-		if err := w.loop.Register(c.Net, c); err != nil {
-			p.set.log.Warn("cannot hand a connection over", "pool", p.Name(), "error", err)
+		err := w.loop.Register(c.Net, c)
+		if err != nil {
+			p.strand(c, w, err)
+			return
 		}
 		p.set.mu.Lock()
 		gone := w.fiber == nil
@@ -113,6 +115,21 @@ func (p *Pool) handOver(c *Conn, w *Waiter) {
 	})
 }
 
+// strand closes a connection that its waiter's loop cannot take, and ends the wait.
+func (p *Pool) strand(c *Conn, w *Waiter, err error) {
+	p.set.log.Warn("cannot hand a connection over", "pool", p.Name(), "error", err)
+	p.set.mu.Lock()
+	p.set.move(c, Closed)
+	w.travels = false
+	if w.fiber != nil {
+		w.err = err
+		w.fiber.Wake()
+	}
+	p.set.mu.Unlock()
+	_ = c.Net.Close()
+	c.Statements.Clear()
+}
+
 // discard closes c and lets the pool grow again if somebody waits. why is logged at debug level when not empty.
 func (p *Pool) discard(c *Conn, why string) {
 	l := c.Net.Loop()
@@ -123,12 +140,12 @@ func (p *Pool) discard(c *Conn, why string) {
 		return
 	}
 	s.move(c, Closed)
-	_ = c.Net.Close()
-	c.Statements.Clear()
-	if l != nil {
-		p.grow(l)
+	if p.waiters.n > 0 {
+		p.fetch(l)
 	}
 	s.mu.Unlock()
+	_ = c.Net.Close()
+	c.Statements.Clear()
 	if why != "" {
 		s.log.Debug("server connection closed", "pool", p.Name(), "reason", why, "pid", c.peer.PID)
 	}

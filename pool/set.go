@@ -121,12 +121,10 @@ func (s *Set) newConn(p *Pool, srv *dial.Server, nc *loop.Conn, now int64) *Conn
 	return c
 }
 
-// closeOnLoop closes the socket where it lives.
+// closeOnLoop closes an idle connection's socket where it lives. The state is Closed.
 func (c *Conn) closeOnLoop() {
-	l := c.Net.Loop()
-	if l == nil {
+	c.Net.Loop().Post(func() {
 		_ = c.Net.Close()
-		return
-	}
-	l.Post(func() { _ = c.Net.Close() })
+		c.Statements.Clear()
+	})
 }

@@ -76,7 +76,6 @@ func stopServers() error {
 	for _, s := range servers {
 		errs = append(errs, s.Close())
 	}
-	for _, s := range servers { b, _ := os.ReadFile(s.LogFile()); _ = os.WriteFile(fmt.Sprintf("/tmp/dt/pg%d.log", s.version), b, 0o644) }
 	return errors.Join(errs...)
 }
 

@@ -164,11 +164,12 @@ func randomCopy(random *rand.Rand) string {
 	}
 }
 
-// randomMessage is one message of the extended protocol. Names are few, so that they meet.
+// randomMessage is one message of the extended protocol. Names are few, so that they meet. An Execute or a Describe of a
+// portal stands only behind its Bind: PostgreSQL 15 to 18 crash where one meets the portal of a simple Query that failed.
 func randomMessage(random *rand.Rand, who string) string {
 	name := []string{`""`, `""`, "s", "t", "u"}[random.IntN(5)]
 	portal := []string{`""`, `""`, `""`, "p"}[random.IntN(4)]
-	switch n := random.IntN(24); {
+	switch n := random.IntN(22); {
 	case n < 6:
 		return fmt.Sprintf("Parse %s %q", name, randomPrepared(random, who))
 	case n < 12:
@@ -179,16 +180,12 @@ func randomMessage(random *rand.Rand, who string) string {
 		return fmt.Sprintf("Bind %s %s [%d]", portal, name, random.IntN(5))
 	case n < 18:
 		return "Describe S " + name
-	case n == 18:
-		return "Execute " + portal
-	case n < 21:
+	case n < 20:
 		return "Close S " + name
-	case n == 21:
+	case n == 20:
 		return "Close P " + portal
-	case n == 22:
-		return "Flush"
 	default:
-		return "Describe P " + portal
+		return "Flush"
 	}
 }
 

@@ -42,14 +42,20 @@ func (e *End) both() {
 }
 
 // CutAfter cuts as seen from e when n more bytes have arrived there: in the middle of a message, if the test wants.
-func (e *End) CutAfter(n int, how Cut) { e.cutAt, e.cutHow = n, how }
+func (e *End) CutAfter(n int, how Cut) { e.cutAt, e.cut = n, func() { e.Cut(how) } }
 
-// MaybeCut has the connection break, with the given chance, after some of the next n bytes to arrive at e, in some
-// way.
+// MaybeCut has the connection break as seen from e, with the given chance, in some way, after some of the next n bytes
+// in one of the directions.
 func (e *End) MaybeCut(chance float64, n int) {
-	if e.w.chance(chance) {
-		e.CutAfter(1+e.w.rng.IntN(n), Cut(e.w.rng.IntN(int(cuts))))
+	if !e.w.chance(chance) {
+		return
 	}
+	how := Cut(e.w.rng.IntN(int(cuts)))
+	at := e
+	if e.w.chance(0.5) {
+		at = e.peer
+	}
+	at.cutAt, at.cut = 1+e.w.rng.IntN(n), func() { e.Cut(how) }
 }
 
 func (e *End) countDown(n int) {
@@ -58,6 +64,6 @@ func (e *End) countDown(n int) {
 	}
 	if e.cutAt -= n; e.cutAt <= 0 {
 		e.cutAt = 0
-		e.Cut(e.cutHow)
+		e.cut()
 	}
 }

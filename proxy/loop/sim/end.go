@@ -22,8 +22,8 @@ type End struct {
 	queue  int       // bytes in flight
 	busy   bool      // an arrival is scheduled
 	window int       // bytes in flight and unread that block the other side's writes
-	cutAt  int       // bytes until the connection is cut; 0: never
-	cutHow Cut
+	cutAt  int       // bytes until cut is called; 0: never
+	cut    func()
 
 	finSent bool // we write no more
 	eof     bool // the other side's end of stream has arrived
@@ -34,10 +34,10 @@ type End struct {
 
 	conn   *loop.Conn // where it is registered, if it is on a loop
 	poller *poller
-	edges  events3 // not delivered
-	queued bool    // in poller.pending
-	want   loop.Event
-	armed  loop.Event
+	edges  events3    // not delivered
+	queued bool       // in poller.pending
+	want   loop.Event // of the last Watch: what a poller without rearming reports
+	armed  loop.Event // asked for and not reported yet: what one with rearming does
 
 	step     func() // for an end that is not on a loop
 	stepping bool   // a call of step is scheduled
@@ -92,8 +92,8 @@ func (e *End) poke() {
 func (e *End) canRead() bool  { return len(e.in) > 0 || e.eof || e.reset }
 func (e *End) canWrite() bool { return e.room() > 0 || e.reset || e.peer.closed }
 
-// hungUp reports whether the end of the stream is announced beside being readable. Pollers differ in that.
-func (e *End) hungUp() bool { return (e.eof || e.reset) && !e.w.chance(e.w.mood.quiet) }
+// gone reports whether the other side's end has arrived, whatever is still unread.
+func (e *End) gone() bool { return e.eof || e.reset }
 
 // room is how many bytes the other side takes now.
 func (e *End) room() int { return max(e.peer.window-e.peer.queue-len(e.peer.in), 0) }
@@ -105,7 +105,7 @@ func (e *End) edge(ev events3) {
 		return
 	}
 	e.edges.readable = e.edges.readable || ev.readable || ev.hangup
-	e.edges.writable = e.edges.writable || ev.writable && e.want&loop.Writable != 0
+	e.edges.writable = e.edges.writable || ev.writable && (e.w.mood.rearm || e.want&loop.Writable != 0)
 	e.edges.hangup = e.edges.hangup || ev.hangup
 	e.enqueue()
 }
@@ -123,7 +123,8 @@ func (e *End) enqueue() {
 }
 
 func (e *End) askedFor() bool {
-	return e.edges.readable && e.armed&loop.Readable != 0 || e.edges.writable && e.armed&loop.Writable != 0
+	return e.edges.readable && e.armed&loop.Readable != 0 || e.edges.writable && e.armed&loop.Writable != 0 ||
+		e.edges.hangup && e.armed&loop.Gone != 0
 }
 
 // takeEvents is what the poll reports. Without rearming that is everything that happened since the last report; with
@@ -137,6 +138,10 @@ func (e *End) takeEvents() events3 {
 	ev = events3{
 		readable: e.armed&loop.Readable != 0 && e.canRead(),
 		writable: e.armed&loop.Writable != 0 && e.canWrite(),
+		hangup:   e.armed&loop.Gone != 0 && e.gone(),
+	}
+	if ev.hangup {
+		e.armed &^= loop.Gone
 	}
 	if ev.readable {
 		e.armed &^= loop.Readable

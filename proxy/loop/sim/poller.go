@@ -105,7 +105,7 @@ func (p *poller) Watch(c *loop.Conn, want loop.Event) error {
 	e.armed |= want
 	// The kernel tells at once what is there already.
 	if e.canRead() {
-		e.edge(events3{readable: true, hangup: e.hungUp()})
+		e.edge(events3{readable: true, hangup: e.gone()})
 	}
 	if want&loop.Writable != 0 && e.canWrite() {
 		e.edge(events3{writable: true})

@@ -56,7 +56,7 @@ func (e *End) arrive() {
 		return
 	case seg.fin:
 		e.eof = true
-		e.edge(events3{readable: true, hangup: e.hungUp()})
+		e.edge(events3{readable: true, hangup: true})
 	default:
 		e.in = append(e.in, seg.b...)
 		e.edge(events3{readable: true})

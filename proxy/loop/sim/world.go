@@ -51,7 +51,6 @@ type mood struct {
 	balk    float64 // chance that a write is taken in part although there is room
 	rumour  float64 // chance of a readable event with nothing to read
 	late    float64 // chance that an event misses a poll and comes with the next
-	quiet   float64 // chance that the end of a stream is not announced as a hang-up
 	rearm   bool    // events must be asked for again, as on systems without epoll
 	turn    int64   // the longest time a turn of a loop takes
 	offload int64   // the longest time background work takes
@@ -61,8 +60,8 @@ func newMood(r *rand.Rand) mood {
 	pick := func(values ...float64) float64 { return values[r.IntN(len(values))] }
 	return mood{
 		delay: int64(pick(0, 1e3, 50e3, 1e6)), slow: pick(0, 0.01, 0.1),
-		split: pick(0, 0.1, 0.5, 1), window: int(pick(16, 300, 5000, 1<<16)), balk: pick(0, 0.1, 0.5),
-		rumour: pick(0, 0.05, 0.3), late: pick(0, 0.2), quiet: pick(0, 1, 0.5), rearm: r.IntN(4) == 0,
+		split: pick(0, 0.1, 0.5, 1), window: int(pick(40, 300, 5000, 1<<16)), balk: pick(0, 0.1, 0.5),
+		rumour: pick(0, 0.05, 0.3), late: pick(0, 0.2), rearm: r.IntN(4) == 0,
 		turn: int64(pick(200, 2e3, 100e3)), offload: int64(pick(1, 100e3, 20e6)),
 	}
 }
