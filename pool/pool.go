@@ -29,7 +29,6 @@ type Pool struct {
 	params     []wire.Param // what the last dialled server reported
 	failedAt   int64        // loop time of the last failed dial, 0 when the last one went well
 	failure    error
-	changed    []func() // called when params become known or a dial fails
 }
 
 // Counters are a pool's totals since the start. Sessions add, scrapes read.

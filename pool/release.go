@@ -125,6 +125,9 @@ func (p *Pool) strand(c *Conn, w *Waiter, err error) {
 		w.err = err
 		w.fiber.Wake()
 	}
+	if p.waiters.n > 0 {
+		p.fetch(w.loop)
+	}
 	p.set.mu.Unlock()
 	_ = c.Net.Close()
 	c.Statements.Clear()

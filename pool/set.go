@@ -75,7 +75,6 @@ func (s *Set) Pools() []*Pool {
 
 // Close ends every dial and has every connection closed that nobody owns; owned ones are closed when released.
 func (s *Set) Close() {
-	s.stop()
 	s.mu.Lock()
 	s.closed = true
 	var idle []*Conn
@@ -88,6 +87,7 @@ func (s *Set) Close() {
 		}
 	}
 	s.mu.Unlock()
+	s.stop() // after the waiters have been told: a dial that ends by it would tell them something else
 	for _, c := range idle {
 		c.closeOnLoop()
 	}

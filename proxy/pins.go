@@ -133,52 +133,58 @@ func (sc *scanner) part(b []byte, last bool) pinReason {
 // it came.
 func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
 	for i := 0; i < len(b); {
-		c := b[i]
-		if !last && i+1 == len(b) && (c == '-' || c == '/' || c == '*') {
+		if !last && i+1 == len(b) && (b[i] == '-' || b[i] == '/' || b[i] == '*') {
 			return i, notPinned
 		}
-		switch {
-		case sc.long:
-			sc.long = isWord(c)
-			i++
-		case sc.line:
-			sc.line = c != '\n'
-			i++
-		case c == '/' && i+1 < len(b) && b[i+1] == '*':
-			sc.depth++
-			i += 2
-		case sc.depth > 0:
-			if c == '*' && i+1 < len(b) && b[i+1] == '/' {
-				sc.depth--
-				i++
-			}
-			i++
-		case c == '-' && i+1 < len(b) && b[i+1] == '-':
-			sc.line = true
-		case isWord(c) && c != '$':
-			end := wordEnd(b, i)
-			if end-i > maxLookahead {
-				sc.long, sc.start = true, false
-				i = end
-				continue
-			}
-			if !last && end+maxLookahead > len(b) {
-				return i, notPinned
-			}
-			if isLetter(c) {
-				if r := sc.word(b[i:end], b[end:]); r != notPinned {
-					return i, r
-				}
-			} else {
-				sc.start = false
-			}
-			i = end
-		default:
+		if n := sc.skipped(b[i:]); n > 0 {
+			i += n
+			continue
+		}
+		if c := b[i]; !isWord(c) || c == '$' {
 			sc.start = sc.start || c == ';' || c == '$'
 			i++
+			continue
 		}
+		end := wordEnd(b, i)
+		switch {
+		case end-i > maxLookahead:
+			sc.long, sc.start = true, false
+		case !last && end+maxLookahead > len(b):
+			return i, notPinned
+		case !isLetter(b[i]):
+			sc.start = false
+		default:
+			if r := sc.word(b[i:end], b[end:]); r != notPinned {
+				return i, r
+			}
+		}
+		i = end
 	}
 	return len(b), notPinned
+}
+
+// skipped is how many bytes at the start of b belong to a comment, or to a word too long to be of interest.
+func (sc *scanner) skipped(b []byte) int {
+	opens := b[0] == '/' && len(b) > 1 && b[1] == '*'
+	switch {
+	case sc.long:
+		sc.long = isWord(b[0])
+	case sc.line:
+		sc.line = b[0] != '\n'
+	case opens:
+		sc.depth++
+		return 2
+	case sc.depth > 0:
+		if b[0] == '*' && len(b) > 1 && b[1] == '/' {
+			sc.depth--
+			return 2
+		}
+	case b[0] == '-' && len(b) > 1 && b[1] == '-':
+		sc.line = true
+	default:
+		return 0
+	}
+	return 1
 }
 
 // maxLookahead is how much of a text behind a word its judgement may need.

@@ -44,91 +44,113 @@ func (s *session) serverGone(err error) error {
 	}
 }
 
-// relay walks the frames in b. What is the client's is moved together, so that one write carries it.
+// passage is a buffer of replies on its way: the client's are moved together, so that one write carries them.
+type passage struct {
+	b    []byte
+	end  int // b[:end] is the client's
+	from int // b[from:pos] is the client's too, and not moved yet
+	pos  int // of the frame at hand
+}
+
+func (p *passage) gather() {
+	p.end += copy(p.b[p.end:], p.b[p.from:p.pos])
+	p.from = p.pos
+}
+
+// leaveOut keeps the next n bytes from the client.
+func (p *passage) leaveOut(n int) {
+	p.gather()
+	p.pos += n
+	p.from = p.pos
+}
+
+// relay walks the frames in b and writes what is the client's.
 func (s *session) relay(b []byte) error {
 	x := s.x
-	end, pos, from := 0, 0, 0 // b[:end] and b[from:pos] are the client's
-	if x.passOut > 0 {
-		pos = min(x.passOut, len(b))
-		x.passOut -= pos
+	p := passage{b: b}
+	if n := min(x.passOut, len(b)); n > 0 {
+		x.passOut -= n
 		if x.passOutDrop {
-			from = pos
+			p.leaveOut(n)
+		} else {
+			p.pos = n
 		}
 	}
-	for len(b)-pos >= wire.HeaderLen {
-		typ, size, ok := wire.Header(b[pos:])
-		if !ok {
-			x.fatal = true
-			return errServerGarbage
-		}
-		if (typ == 'D' || typ == 'd') && !x.fence {
-			if left := len(b) - pos; size > left {
-				x.passOut, x.passOutDrop = size-left, false
-				size = left
-			}
-			pos += size
-			continue
-		}
-		if !plausible(typ, size) {
-			x.fatal = true
-			return errServerGarbage
-		}
-		whole := min(size, len(b)-pos)
-		if whole < size && size <= loop.BufferSize {
-			break
-		}
-		keep, err := s.reply(typ, b[pos+wire.HeaderLen:pos+whole], b[pos:pos+whole])
-		if err != nil {
-			return err
-		}
-		if whole < size {
-			x.passOut, x.passOutDrop = size-whole, !keep
-		}
-		if !keep {
-			if from < pos {
-				end += copy(b[end:], b[from:pos])
-			}
-			from = pos + whole
-			if x.instead != nil {
-				if err := s.write(b[:end]); err != nil {
-					return clientGone{err}
-				}
-				end = 0
-				if err := s.write(x.instead); err != nil {
-					return clientGone{err}
-				}
-				x.instead = nil
-			}
-		}
-		pos += whole
-		if typ == 'Z' && s.mayLetGo() {
-			// What comes behind is not this client's any more. The pool would not lend a connection that has more to
-			// say than an idle one may.
-			if !pool.Harmless(b[pos:]) {
-				x.server.Doom()
-			}
-			if from == pos {
-				from = len(b)
-			} else if pos < len(b) {
-				end += copy(b[end:], b[from:pos])
-				from = len(b)
-			}
-			pos = len(b)
-			break
-		}
+	var err error
+	for more := true; more && err == nil; {
+		more, err = s.relayFrame(&p)
 	}
-	x.rest = append(x.rest, b[pos:]...)
-	switch {
-	case from >= pos:
-	case end == 0:
-		b, end = b[from:pos], pos-from
-	default:
-		end += copy(b[end:], b[from:pos])
+	x.rest = append(x.rest, b[p.pos:]...)
+	p.gather()
+	if gone := s.write(b[:p.end]); gone != nil {
+		return clientGone{gone}
 	}
-	if err := s.write(b[:end]); err != nil {
-		return clientGone{err}
+	if err != nil {
+		return err
 	}
 	return s.afterRelay()
+}
+
+// relayFrame deals with the frame at hand; more is false where it is not whole, or was the last for this client.
+func (s *session) relayFrame(p *passage) (more bool, err error) {
+	x := s.x
+	left := p.b[p.pos:]
+	if len(left) < wire.HeaderLen {
+		return false, nil
+	}
+	typ, size, ok := wire.Header(left)
+	if !ok || !plausible(typ, size) {
+		x.fatal = true
+		return false, errServerGarbage
+	}
+	here := min(size, len(left))
+	if (typ == 'D' || typ == 'd') && !x.fence {
+		x.passOut, x.passOutDrop = size-here, false
+		p.pos += here
+		return true, nil
+	}
+	if here < size && size <= loop.BufferSize {
+		return false, nil
+	}
+	keep, err := s.reply(typ, left[wire.HeaderLen:here])
+	if err != nil {
+		return false, err
+	}
+	x.passOut, x.passOutDrop = size-here, !keep
+	if keep {
+		p.pos += here
+	} else {
+		p.leaveOut(here)
+	}
+	if x.instead != nil {
+		if err := s.writeInstead(p); err != nil {
+			return false, err
+		}
+	}
+	if typ == 'Z' && s.mayLetGo() {
+		// What comes behind is not this client's any more. The pool would not lend a connection that has more to say
+		// than an idle one may.
+		if !pool.Harmless(p.b[p.pos:]) {
+			x.server.Doom()
+		}
+		p.leaveOut(len(p.b) - p.pos)
+		return false, nil
+	}
+	return true, nil
+}
+
+// writeInstead writes what takes the place of the frame just left out, behind what came before it.
+func (s *session) writeInstead(p *passage) error {
+	err := s.write(p.b[:p.end])
+	p.end = 0
+	if err == nil {
+		err = s.write(s.x.instead)
+	}
+	s.x.instead = nil
+	if err != nil {
+		return clientGone{err}
+	}
+	return nil
 }
 
 var errServerGarbage = &wire.Error{
@@ -221,12 +243,10 @@ func fits(typ, kind byte) bool {
 }
 
 // reply matches one frame of the server with what is owed, and reports whether the client gets it.
-func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
+func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 	x := s.x
 	switch typ {
-	case 'N':
-		return true, nil
-	case 'S', 'A':
+	case 'N', 'S', 'A':
 		return true, nil
 	case 'Z':
 		return s.ready(body)
@@ -243,19 +263,12 @@ func (s *session) reply(typ byte, body, frame []byte) (keep bool, err error) {
 		s.firstReply(e)
 	}
 	switch typ {
-	case 'T':
+	case 'T', 'n':
 		if e.kind == kindDescribePortal || e.kind == kindDescribeStatement {
 			s.described(e, typ, body)
 		}
-	case 'n':
-		s.described(e, typ, body)
 	case 't':
-		if e.effect != nil {
-			s.addShape(e.effect, typ, body)
-			if cs := e.effect.client; cs != nil && cs.shape == 0 {
-				cs.types = string(body)
-			}
-		}
+		s.parameters(e.effect, body)
 	case '1', '2', '3':
 		s.complete()
 	case 'C':
@@ -308,6 +321,17 @@ func (s *session) complete() {
 	if e.effect != nil {
 		s.confirm(e.effect)
 		x.dropEffect(e.effect)
+	}
+}
+
+// parameters notes a statement's ParameterDescription.
+func (s *session) parameters(e *effect, body []byte) {
+	if e == nil {
+		return
+	}
+	s.addShape(e, 't', body)
+	if e.client != nil && e.client.shape == 0 {
+		e.client.types = string(body)
 	}
 }
 

@@ -43,37 +43,37 @@ func (s *session) fromClient() error {
 		}
 	}
 	for turn := 0; turn < maxTurns && s.acceptsInput(); turn++ {
-		if len(s.in) > 0 {
-			s.growInput()
-			n, err := s.read(s.in[len(s.in):cap(s.in)])
-			if err != nil {
-				return s.readFailed(err)
-			}
-			s.pool.Counters.Received.Add(int64(n))
-			s.in = s.in[:len(s.in)+n]
-			if x.waiter != nil {
-				continue
-			}
-			if err := s.takeInput(s.in, true); err != nil {
-				return err
-			}
-			continue
-		}
-		buf := s.w.loop.Buffer()
-		n, err := s.read(buf)
-		if err != nil {
+		b, own, err := s.readInput()
+		switch {
+		case err != nil:
 			return s.readFailed(err)
+		case x.waiter == nil:
+			err = s.takeInput(b, own)
+		case !own:
+			s.keepInput(b)
 		}
-		s.pool.Counters.Received.Add(int64(n))
-		if x.waiter != nil {
-			s.keepInput(buf[:n])
-			continue
-		}
-		if err := s.takeInput(buf[:n], false); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readInput reads once: into the loop's buffer, or behind what is kept in s.in (own).
+func (s *session) readInput() (b []byte, own bool, err error) {
+	var n int
+	if len(s.in) == 0 {
+		b = s.w.loop.Buffer()
+		n, err = s.read(b)
+		b = b[:n]
+	} else {
+		s.growInput()
+		n, err = s.read(s.in[len(s.in):cap(s.in)])
+		s.in = s.in[:len(s.in)+n]
+		b, own = s.in, true
+	}
+	s.pool.Counters.Received.Add(int64(n))
+	return b, own, err
 }
 
 func (s *session) readFailed(err error) error {

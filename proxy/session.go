@@ -159,28 +159,18 @@ func (s *session) rest() {
 // pump moves bytes both ways until the client is idle (nil) or the session ends (the reason).
 func (s *session) pump() error {
 	for turn := 1; ; turn++ {
-		if s.x.apply {
-			if err := s.applySettings(); err != nil {
-				return err
-			}
-		}
-		if err := s.fromClient(); err != nil {
-			return err
-		}
-		if err := s.fromServer(); err != nil {
+		if err := s.step(); err != nil {
 			return err
 		}
 		x := s.x
-		if x.again {
+		switch {
+		case x.again:
 			x.again = false
-		} else {
-			if x.terminate && s.answered() {
-				return x.reason
-			}
-			if x.server == nil && x.waiter == nil && x.hold == 0 && x.passIn == 0 && !s.conn.Ready(loop.Readable) &&
-				s.conn.Pending() <= maxPending {
-				return nil
-			}
+		case x.terminate && s.answered():
+			return x.reason
+		case s.idle():
+			return nil
+		default:
 			if err := s.wait(); err != nil {
 				return err
 			}
@@ -189,6 +179,26 @@ func (s *session) pump() error {
 			x.f.Yield()
 		}
 	}
+}
+
+// step does what can be done without waiting, but for settings, which are waited for.
+func (s *session) step() error {
+	if s.x.apply {
+		if err := s.applySettings(); err != nil {
+			return err
+		}
+	}
+	if err := s.fromClient(); err != nil {
+		return err
+	}
+	return s.fromServer()
+}
+
+// idle reports whether the session can do without its fiber until the client sends more.
+func (s *session) idle() bool {
+	x := s.x
+	return x.server == nil && x.waiter == nil && x.hold == 0 && x.passIn == 0 && !s.conn.Ready(loop.Readable) &&
+		s.conn.Pending() <= maxPending
 }
 
 // answered reports whether no ReadyForQuery is owed any more. What a Sync never followed is not waited for.

@@ -145,44 +145,56 @@ func (st *settings) apply(s *session, c *pool.Conn, f *loop.Fiber, deadline int6
 }
 
 // askServer runs one statement and returns the ParameterStatus messages that came with its answer.
-func askServer(c *pool.Conn, f *loop.Fiber, sql string, deadline int64) (status []wire.Param, failure *wire.Error) {
-	lost := &wire.Error{Code: wire.CodeConnectionFailure, Message: "server closed the connection unexpectedly"}
+func askServer(c *pool.Conn, f *loop.Fiber, sql string, deadline int64) ([]wire.Param, *wire.Error) {
 	if _, err := c.Write(wire.AppendQuery(nil, sql)); err != nil {
-		return nil, lost
+		return nil, errServerLost
 	}
 	c.Unnamed = 0
-	var rest []byte
-	for {
+	var a answer
+	for !a.ready {
 		buf := f.Loop().Buffer()
 		n, err := c.Read(buf)
-		if err == loop.ErrWouldBlock { //nolint:errorlint // our own sentinel
-			if f.Loop().Now() >= deadline || f.Wait(c.Net, loop.Readable, nil, 0, deadline) != nil {
-				return nil, &wire.Error{Code: wire.CodeConnectionFailure, Message: "the server does not answer"}
-			}
-			continue
+		switch {
+		case err == nil:
+			a.add(buf[:n])
+		case err != loop.ErrWouldBlock: //nolint:errorlint // our own sentinel
+			return nil, errServerLost
+		case f.Loop().Now() >= deadline || f.Wait(c.Net, loop.Readable, nil, 0, deadline) != nil:
+			return nil, &wire.Error{Code: wire.CodeConnectionFailure, Message: "the server does not answer"}
 		}
-		if err != nil {
-			return nil, lost
+	}
+	return a.status, a.failure
+}
+
+var errServerLost = &wire.Error{Code: wire.CodeConnectionFailure, Message: "server closed the connection unexpectedly"}
+
+// answer collects what matters of the reply to a statement of our own.
+type answer struct {
+	rest    []byte
+	status  []wire.Param
+	failure *wire.Error
+	ready   bool
+}
+
+func (a *answer) add(b []byte) {
+	a.rest = append(a.rest, b...)
+	for {
+		typ, body, rest, ok := wire.Next(a.rest)
+		if !ok {
+			return
 		}
-		rest = append(rest, buf[:n]...)
-		for {
-			typ, body, after, ok := wire.Next(rest)
-			if !ok {
-				break
+		a.rest = rest
+		switch typ {
+		case 'S':
+			if name, value, ok := wire.ParameterStatus(body); ok {
+				a.status = append(a.status, wire.Param{Name: string(name), Value: string(value)})
 			}
-			rest = after
-			switch typ {
-			case 'S':
-				if name, value, ok := wire.ParameterStatus(body); ok {
-					status = append(status, wire.Param{Name: string(name), Value: string(value)})
-				}
-			case 'E':
-				if e, ok := wire.ParseError(body); ok && failure == nil {
-					failure = e
-				}
-			case 'Z':
-				return status, failure
+		case 'E':
+			if e, ok := wire.ParseError(body); ok && a.failure == nil {
+				a.failure = e
 			}
+		case 'Z':
+			a.ready = true
 		}
 	}
 }

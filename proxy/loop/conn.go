@@ -271,7 +271,7 @@ func (c *Conn) flush() {
 		}
 	}
 	if c.linger {
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -292,7 +292,7 @@ func (c *Conn) fail(err error) {
 	c.ready |= Readable | Drained | Gone
 	c.hangup = true
 	if c.linger {
-		c.Close()
+		_ = c.Close()
 		return
 	}
 	if f := c.fiber; f != nil && c.ready&c.want != 0 {
@@ -382,7 +382,7 @@ func (c *Conn) CloseAfterFlush() {
 		return
 	}
 	if c.loop == nil || len(c.out) == 0 {
-		c.Close()
+		_ = c.Close()
 		return
 	}
 	c.linger = true

@@ -90,7 +90,7 @@ func (f *Fiber) broke(v any) {
 	}
 	f.loop.panicked(v)
 	if f.home != nil {
-		f.home.Close()
+		_ = f.home.Close()
 	}
 	if v == errGoexit { //nolint:errorlint // set three lines above
 		f.done(false)
