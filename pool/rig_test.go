@@ -73,7 +73,12 @@ func (r *rig) do(i int, fn func(l *loop.Loop)) {
 	r.t.Helper()
 	l, done := r.g.Loops()[i], make(chan struct{})
 	l.Post(func() { defer close(done); fn(l) })
-	r.wait(done, "a posted function")
+	select {
+	case <-done:
+	case <-r.done: // a loop that has ended does nothing any more
+	case <-time.After(patience):
+		r.t.Fatalf("a loop does not run what was posted\n%s", r.books())
+	}
 }
 
 // settle lets every loop do what is queued on it now: posted functions, the fibers these wake, and so on.

@@ -116,7 +116,9 @@ func (s *session) refuse(e *wire.Error) error {
 		x.passIn, x.passInDrop = size-len(s.in), true
 		size = len(s.in)
 	}
-	s.in = s.in[:copy(s.in, s.in[size:])]
+	if s.in = s.in[:copy(s.in, s.in[size:])]; len(s.in) == 0 {
+		s.dropInput()
+	}
 	return s.write(wire.AppendReadyForQuery(nil, 'I'))
 }
 

@@ -46,11 +46,7 @@ func (s *session) parse(frame []byte) error {
 		case cs.segment != 0 && cs.segment != x.segment:
 			return errStall
 		case !cs.closing:
-			s.poison(&wire.Error{
-				Code:    wire.CodeDuplicateStatement,
-				Message: "prepared statement \"" + string(name) + "\" already exists",
-			})
-			return nil
+			return s.parseAgain(name, sql, types)
 		}
 	}
 	st := s.srv.texts.Intern(sql, types)
@@ -62,6 +58,28 @@ func (s *session) parse(frame []byte) error {
 	s.stmts[key] = cs // one that was closed earlier in this segment belongs to the effect of its Close
 	s.sendParse(st, entry{kind: kindParse, effect: x.newEffect(effect{op: opParse, name: key, client: cs, stmt: st})}, cs)
 	x.out.skip()
+	return nil
+}
+
+// parseAgain handles a Parse of a name that the client already uses. The server finds that only after it has looked at
+// the text, so it is asked: to prepare the text under a name that it has already.
+func (s *session) parseAgain(name, sql, types []byte) error {
+	x := s.x
+	if !x.led.settled() {
+		return errStall // a DEALLOCATE may be under way
+	}
+	server, _, err := s.statementFor(name)
+	if err == errDone { //nolint:errorlint // our own sentinel
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	x.out.skip()
+	x.out.dst = wire.AppendParseTail(x.out.dst, server, sql, types)
+	x.led.push(entry{kind: kindParse, act: replace, effect: x.newEffect(effect{err: &wire.Error{
+		Code: wire.CodeDuplicateStatement, Message: "prepared statement \"" + string(name) + "\" already exists",
+	}})})
 	return nil
 }
 

@@ -9,7 +9,11 @@ import (
 // fromServer reads the server's replies and writes what is the client's to it, a buffer at a time.
 func (s *session) fromServer() error {
 	x := s.x
-	for turn := 0; x.server != nil && !x.apply && turn < maxTurns && s.conn.Pending() <= maxPending; turn++ {
+	for turn := 0; x.server != nil && !x.apply && s.conn.Pending() <= maxPending; turn++ {
+		if turn == maxTurns {
+			x.again = true
+			return nil
+		}
 		buf := s.w.loop.Buffer()
 		have := copy(buf, x.rest)
 		x.rest = x.rest[:0]
@@ -373,7 +377,7 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 func (s *session) failed(body []byte) (keep bool, err error) {
 	x := s.x
 	s.pool.Counters.Errors.Add(1)
-	severity, _ := wire.ErrorCode(body)
+	severity, code := wire.ErrorCode(body)
 	if string(severity) == "FATAL" || string(severity) == "PANIC" {
 		x.fatal = true
 		return true, nil
@@ -384,7 +388,7 @@ func (s *session) failed(body []byte) (keep bool, err error) {
 	}
 	x.seen = true
 	inCopy := x.copyIn || x.copySyncs > 0
-	keep = e.act != replace
+	keep = e.act != replace || (e.kind == kindParse && string(code) != e.effect.err.Code)
 	if !keep {
 		x.instead = wire.AppendError(nil, e.effect.err)
 	}

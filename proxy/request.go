@@ -37,12 +37,16 @@ func (o *outgoing) skip() {
 // fromClient reads and handles requests until the client has no more, or they must wait.
 func (s *session) fromClient() error {
 	x := s.x
-	if len(s.in) > 0 && !x.stalled && !x.fence && x.waiter == nil && !x.terminate {
+	if len(s.in) > 0 && x.waiter == nil && s.acceptsInput() {
 		if err := s.takeInput(s.in, true); err != nil {
 			return err
 		}
 	}
-	for turn := 0; turn < maxTurns && s.acceptsInput(); turn++ {
+	for turn := 0; s.acceptsInput(); turn++ {
+		if turn == maxTurns {
+			x.again = true // with TLS the socket does not tell of bytes that are decrypted already
+			return nil
+		}
 		b, own, err := s.readInput()
 		switch {
 		case err != nil:
@@ -67,6 +71,9 @@ func (s *session) readInput() (b []byte, own bool, err error) {
 		n, err = s.read(b)
 		b = b[:n]
 	} else {
+		if s.tls == nil && !s.conn.Ready(loop.Readable) {
+			return nil, false, loop.ErrWouldBlock // nothing is there to make room for
+		}
 		s.growInput()
 		n, err = s.read(s.in[len(s.in):cap(s.in)])
 		s.in = s.in[:len(s.in)+n]
@@ -103,12 +110,24 @@ func (s *session) growInput() {
 		}
 		in := make([]byte, len(s.in), max(want, 2*len(s.in)))
 		copy(in, s.in)
+		s.dropInput()
 		s.in = in
 	}
 }
 
 // keepInput saves what has been read and not handled.
-func (s *session) keepInput(b []byte) { s.in = append(s.in, b...) }
+func (s *session) keepInput(b []byte) {
+	if s.in == nil {
+		s.in = s.w.borrowInput()
+	}
+	s.in = append(s.in, b...)
+}
+
+// dropInput gives back the buffer of input that has been handled.
+func (s *session) dropInput() {
+	s.w.keepInput(s.in)
+	s.in = nil
+}
 
 // takeInput handles the frames in b and keeps the rest. own says that b is s.in itself.
 func (s *session) takeInput(b []byte, own bool) error {
@@ -117,14 +136,12 @@ func (s *session) takeInput(b []byte, own bool) error {
 		return err
 	}
 	switch {
-	case used == len(b):
-		if own {
-			s.in = nil
-		}
-	case own:
+	case used < len(b) && own:
 		s.in = s.in[:copy(s.in, b[used:])]
-	default:
-		s.in = append(s.in[:0], b[used:]...)
+	case used < len(b):
+		s.keepInput(b[used:])
+	case own:
+		s.dropInput()
 	}
 	return err
 }
@@ -145,7 +162,7 @@ func (s *session) requests(b []byte) (used int, err error) {
 		}
 		o.pos = n
 	}
-	for err == nil && !x.terminate && !x.fence && x.waiter == nil && x.passIn == 0 && len(b)-o.pos >= wire.HeaderLen {
+	for err == nil && !x.terminate && !x.fence && !x.apply && x.waiter == nil && x.passIn == 0 && len(b)-o.pos >= wire.HeaderLen {
 		var size int
 		size, err = s.request(b[o.pos:])
 		if err != nil || size == 0 {
@@ -377,8 +394,17 @@ func (s *session) query(frame []byte) error {
 		x.copyMess = true
 	}
 	s.notePin(frame[wire.HeaderLen:])
+	s.unsynced()
 	x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
 	return nil
+}
+
+// unsynced is called for a Query or FunctionCall. Behind extended frames without a Sync it leaves PostgreSQL 18 in a state
+// that fails the next command, with XX000: whose own doing it is may have that, the next client may not.
+func (s *session) unsynced() {
+	if s.x.open {
+		s.x.server.Doom()
+	}
 }
 
 // extended handles the frames of the extended protocol, and FunctionCall.
@@ -386,6 +412,7 @@ func (s *session) extended(typ byte, frame []byte) error {
 	x := s.x
 	if typ == 'F' {
 		s.noteFunction(frame[wire.HeaderLen:])
+		s.unsynced()
 		x.led.push(entry{kind: kindFunction})
 		return nil
 	}

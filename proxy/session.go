@@ -260,7 +260,7 @@ func (s *session) wait() error {
 // acceptsInput reports whether more of the client's requests may be read now.
 func (s *session) acceptsInput() bool {
 	x := s.x
-	if x.terminate || x.stalled || x.fence || s.conn.Pending() > maxPending {
+	if x.terminate || x.stalled || x.fence || x.apply || s.conn.Pending() > maxPending {
 		return false
 	}
 	if x.waiter != nil {

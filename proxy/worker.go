@@ -12,6 +12,7 @@ type worker struct {
 	loop    *loop.Loop
 	free    *exchange
 	waiters []*pool.Waiter
+	inputs  [][]byte // empty
 }
 
 func (w *worker) borrow() *exchange {
@@ -46,6 +47,28 @@ func (w *worker) borrowWaiter() *pool.Waiter {
 }
 
 func (w *worker) keepWaiter(wt *pool.Waiter) { w.waiters = append(w.waiters, wt) }
+
+// Buffers for input that waits for the rest of its request, or for a connection.
+const (
+	inputSize     = 1 << 10 // most requests fit
+	maxInputSize  = 16 << 10
+	maxInputsKept = 256
+)
+
+func (w *worker) borrowInput() []byte {
+	if n := len(w.inputs); n > 0 {
+		b := w.inputs[n-1]
+		w.inputs = w.inputs[:n-1]
+		return b
+	}
+	return make([]byte, 0, inputSize)
+}
+
+func (w *worker) keepInput(b []byte) {
+	if cap(b) >= inputSize && cap(b) <= maxInputSize && len(w.inputs) < maxInputsKept {
+		w.inputs = append(w.inputs, b[:0])
+	}
+}
 
 // lingerTime is how long a closed client has to take the last bytes.
 const lingerTime = 5 * time.Second

@@ -18,9 +18,9 @@ const patience = 60 * time.Second
 // session is one client connection of a worker. The worker's goroutine owns it; chaos may only cancel it and cut it.
 type session struct {
 	conn     *pgconn.PgConn
-	app      string             // its application_name: other clients must not see it
-	prepared map[string]copyOf  // its named statements
-	asked    time.Time          // when the request under way was sent
+	app      string            // its application_name: other clients must not see it
+	prepared map[string]copyOf // its named statements
+	asked    time.Time         // when the request under way was sent
 	did      *recent
 	random   *rand.Rand
 	cut      atomic.Bool // chaos has closed the socket: what is lost is our own doing

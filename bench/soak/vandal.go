@@ -199,7 +199,16 @@ func (v *vandal) raw(ctx context.Context) (*pgconn.HijackedConn, error) {
 	return h, h.Conn.SetDeadline(time.Now().Add(patience))
 }
 
-// until reads up to a message of one of the kinds given. The server connection may have been terminated: io.EOF then.
+// told makes an error of an ErrorResponse: io.EOF where it says that the server connection was terminated.
+func told(e *pgproto3.ErrorResponse) error {
+	err := pgconn.ErrorResponseToPgError(e)
+	if serverLost(err) {
+		return io.EOF
+	}
+	return err
+}
+
+// until reads up to a message of one of the kinds given.
 func until(f *pgproto3.Frontend, kinds ...pgproto3.BackendMessage) error {
 	for {
 		m, err := f.Receive()
@@ -207,10 +216,7 @@ func until(f *pgproto3.Frontend, kinds ...pgproto3.BackendMessage) error {
 			return err
 		}
 		if e, ok := m.(*pgproto3.ErrorResponse); ok {
-			if e.Severity == "FATAL" && e.Code == "57P01" {
-				return io.EOF
-			}
-			return pgconn.ErrorResponseToPgError(e)
+			return told(e)
 		}
 		for _, kind := range kinds {
 			if fmt.Sprintf("%T", m) == fmt.Sprintf("%T", kind) {

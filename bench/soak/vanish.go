@@ -25,12 +25,17 @@ func (v *vandal) with(ctx context.Context, play func(*pgconn.HijackedConn) error
 		return fmt.Errorf("login: %w", err)
 	}
 	defer v.end(h.Conn)
-	err = play(h)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		v.tally.add(toldLost)
+	if err = play(h); gone(err) {
+		v.tally.add(foundLost)
 		return nil
 	}
 	return err
+}
+
+// gone reports whether err is the end of a connection.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (v *vandal) insert() string {
@@ -138,7 +143,7 @@ func (v *vandal) vanishBehindFlush(ctx context.Context) error {
 
 func (v *vandal) vanishWhileWorking(ctx context.Context) error {
 	return v.with(ctx, func(h *pgconn.HijackedConn) error {
-		err := query(h, "BEGIN; "+v.insert()+"; SELECT pg_sleep(30); COMMIT")
+		err := query(h, "BEGIN; "+v.insert()+"; SELECT pg_sleep(3)")
 		v.linger(ctx)
 		return err
 	})
@@ -185,14 +190,15 @@ func (v *vandal) garbage(ctx context.Context) error {
 			b[i] = byte(v.random.Uint32())
 		}
 		b[0] = 0x80 | b[0] // no message of a client has such a type
-		if _, err := h.Conn.Write(b); err != nil {
-			return err
+		_, err := h.Conn.Write(b)
+		if err == nil {
+			err = until(h.Frontend)
 		}
 		var told *pgconn.PgError
-		if err := until(h.Frontend); !errors.As(err, &told) || told.Severity != "FATAL" || told.Code != wire.CodeProtocolViolation {
-			return fmt.Errorf("garbage was answered with %w", err)
+		if errors.As(err, &told) && told.Severity == "FATAL" && told.Code == wire.CodeProtocolViolation || gone(err) {
+			return nil // a RST for what was not read may have overtaken the message
 		}
-		return nil
+		return fmt.Errorf("garbage was answered with %w", err)
 	})
 }
 
@@ -232,10 +238,7 @@ func checkSlow(m pgproto3.BackendMessage, tag string, n, pad int) error {
 		}
 		return nil
 	case *pgproto3.ErrorResponse:
-		if m.Severity == "FATAL" && m.Code == "57P01" {
-			return io.EOF
-		}
-		return pgconn.ErrorResponseToPgError(m)
+		return told(m)
 	}
 	return wrongf("a %T instead of row %d for %s", m, n, tag)
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -170,7 +168,7 @@ func (w *worker) excused(job string, err error) bool {
 		return false
 	case errors.As(err, &told):
 		return w.told(job, told)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case gone(err):
 		w.tally.add(foundLost)
 		return false
 	}
@@ -192,12 +190,17 @@ func (w *worker) told(job string, e *pgconn.PgError) bool {
 		}
 		w.tally.add(cancelsHit)
 		return true
-	case e.Severity == "FATAL" && (e.Code == "57P01" || e.Code == "08006"):
+	case serverLost(e):
 		w.tally.add(toldLost)
 		return false
 	}
 	w.fault(job, fmt.Errorf("%w (detail %q, hint %q)", e, e.Detail, e.Hint))
 	return e.Severity == "ERROR"
+}
+
+// serverLost reports whether e says that the client's server connection is gone, and so the client's is too.
+func serverLost(e *pgconn.PgError) bool {
+	return e.Severity == "FATAL" && (e.Code == "57P01" || e.Code == "08006")
 }
 
 const clock = "15:04:05.000000"

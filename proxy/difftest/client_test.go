@@ -26,7 +26,8 @@ type frame struct {
 // client is one end of a connection, told byte by byte what to send. It belongs to one goroutine.
 type client struct {
 	name    string
-	conn    *net.TCPConn
+	tcp     *net.TCPConn
+	conn    net.Conn // tcp, or TLS over it
 	in      *bufio.Reader
 	unread  []frame // frames of the login that no step has read yet
 	held    []byte  // the rest of a write that a step cut
@@ -43,7 +44,7 @@ func dial(name, addr string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{name: name, conn: conn.(*net.TCPConn), in: bufio.NewReaderSize(conn, 64<<10)}, nil
+	return &client{name: name, tcp: conn.(*net.TCPConn), conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}, nil
 }
 
 // write sends b, in one piece unless the client cuts its writes.
@@ -152,7 +153,10 @@ func (c *client) pending() (bool, error) {
 	if len(c.unread) > 0 || c.in.Buffered() > 0 {
 		return true, nil
 	}
-	raw, err := c.conn.SyscallConn()
+	if c.conn != c.tcp {
+		return c.pendingBehindTLS()
+	}
+	raw, err := c.tcp.SyscallConn()
 	if err != nil {
 		return false, err
 	}
@@ -173,13 +177,26 @@ func (c *client) pending() (bool, error) {
 	return peekErr == nil && n > 0, nil
 }
 
-// reset ends the connection with RST instead of FIN.
-func (c *client) reset() {
-	_ = c.conn.SetLinger(0)
-	_ = c.conn.Close()
+// pendingBehindTLS has to read: what has come may be a message of TLS.
+func (c *client) pendingBehindTLS() (bool, error) {
+	if err := c.conn.SetReadDeadline(time.Now().Add(2 * time.Millisecond)); err != nil {
+		return false, err
+	}
+	_, err := c.in.Peek(1)
+	var netErr net.Error
+	if errors.As(err, &netErr) && netErr.Timeout() {
+		return false, nil
+	}
+	return true, nil
 }
 
-func (c *client) close() { _ = c.conn.Close() }
+// reset ends the connection with RST instead of FIN.
+func (c *client) reset() {
+	_ = c.tcp.SetLinger(0)
+	_ = c.tcp.Close()
+}
+
+func (c *client) close() { _ = c.tcp.Close() }
 
 // cancel sends a CancelRequest for the key given to c and waits until the other side has closed that connection.
 func (c *client) cancel(addr string) error { return cancelKey(addr, c.pid, c.secret) }

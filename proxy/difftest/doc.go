@@ -24,16 +24,18 @@
 //	super SQL / super until SQL              by the superuser / repeated until it says true
 //
 // 250x(Parse s{i} "SELECT {i}" | Sync) repeats, {pad 1000} is a text of a thousand letters. Every transcript runs three
-// times: directly, through the proxy, and through the proxy with all writes cut into small pieces. A client that the
-// transcript leaves connected says Terminate at the end, and may then see nothing but the end of its connection.
+// times: directly, through the proxy, and through the proxy with all writes cut into small pieces and client A behind TLS.
+// A client that the transcript leaves connected says Terminate at the end, and may then see nothing but the end of its
+// connection.
 // `go test -run TestTranscripts -rewrite` writes what the server said into the files.
 //
 // # The rest
 //
 // What a text cannot express is Go: cancels that race (cancel_test.go), messages of many megabytes and peers that stop
-// reading (large_test.go, slow_test.go), servers that die and lie (lying_test.go), clients that vanish (vanish_test.go),
-// garbage (garbage_test.go), random pipelines (random_test.go) and the canary, where every client owns secrets that no
-// other may ever see (canary_test.go).
+// reading (large_test.go, slow_test.go), servers that end (terminate_test.go), lie (lying_test.go) and say more than they
+// should (talkative_test.go), clients that vanish (vanish_test.go), garbage and wrong passwords (garbage_test.go,
+// password_test.go), the queue (queue_test.go), random pipelines (random_test.go) and the canary, where every client owns
+// secrets that no other may ever see (canary_test.go).
 //
 // compare_test.go holds the closed list of permitted differences.
 package difftest

@@ -38,7 +38,7 @@ func beforeLogin() map[string][]byte {
 		"a length of 0":              {0, 0, 0, 0},
 		"a length of 7":              {0, 0, 0, 7, 0, 3, 0},
 		"a length below zero":        {0xff, 0xff, 0xff, 0xff, 0, 3, 0, 0},
-		"a length of 10001":          append([]byte{0, 0, 0x27, 0x11}, make([]byte, 10001)...),
+		"a length of 10005":          packet(append(binary.BigEndian.AppendUint32(nil, protocol30), bytes.Repeat([]byte("x"), 9997)...)),
 		"no terminator":              unterminated,
 		"a name without value":       packet(append(binary.BigEndian.AppendUint32(nil, protocol30), "user\x00app\x00database\x00"...)),
 		"bytes behind the end":       packet(append(good[4:], "more"...)),
@@ -76,7 +76,7 @@ func (r *room) lastWords(t *testing.T, addr string, sent []byte) string {
 	}
 	defer c.close()
 	_ = c.write(sent) // the other side may have closed in the middle of it
-	_ = c.conn.CloseWrite()
+	_ = c.tcp.CloseWrite()
 	frames, err := c.rest()
 	if err != nil {
 		t.Errorf("%q…: %v after %s", sent[:min(len(sent), 20)], err, foldFrames(frames))
@@ -164,7 +164,7 @@ func (r *room) answerToGarbage(t *testing.T, addr string, sent []byte) []frame {
 	c := r.join(t, addr, "garbage")
 	defer c.close()
 	_ = c.write(sent)
-	_ = c.conn.CloseWrite()
+	_ = c.tcp.CloseWrite()
 	frames, err := c.rest()
 	if err != nil {
 		t.Errorf("%q…: %v after %s", sent[:min(len(sent), 20)], err, foldFrames(frames))

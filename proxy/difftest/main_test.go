@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -44,8 +46,15 @@ func runAll(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	if err := writeCertificate(); err != nil {
+		return 1, err
+	}
 	defer func() { err = errors.Join(err, stopServers()) }()
 	if err := startServers(context.Background()); err != nil {
+		return 1, err
+	}
+	// Most tests wait for processes to start and for timers, so more of them run at a time than there are cores.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
 		return 1, err
 	}
 	code = m.Run()

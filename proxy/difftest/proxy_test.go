@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,20 +26,28 @@ type proxy struct {
 }
 
 // startProxy starts the program in front of a database with a pool of size connections, and ends it with the test.
-func startProxy(t testing.TB, upstream string, size int) *proxy {
+func startProxy(t testing.TB, upstream string, size int, more ...string) *proxy {
+	t.Helper()
+	addr := freeAddr(t)
+	args := []string{"--upstream", upstream, "--listen", addr, "--pool-size", strconv.Itoa(size)}
+	return startProgram(t, addr, append(args, more...)...)
+}
+
+// startProgram starts the program with arguments that let it listen on addr.
+func startProgram(t testing.TB, addr string, args ...string) *proxy {
 	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
 	p := &proxy{addr: addr, log: filepath.Join(t.TempDir(), "sarnic.log"), done: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	p.cmd = exec.Command(path, "serve", "--upstream", upstream, "--listen", addr, "--pool-size", strconv.Itoa(size))
+	p.cmd = exec.Command(path, append([]string{"serve"}, args...)...)
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SARNIC_") })
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -101,8 +110,11 @@ func (p *proxy) end(t testing.TB) {
 		t.Errorf("the proxy did not end after two SIGTERMs\n%s", p.printed())
 	}
 	printed := p.printed()
-	if strings.Contains(printed, "DATA RACE") || strings.Contains(printed, "panic:") {
-		t.Errorf("the proxy printed:\n%s", printed)
+	for _, word := range []string{"DATA RACE", "panic:", "fatal error:"} {
+		if strings.Contains(printed, word) {
+			t.Errorf("the proxy printed:\n%s", printed)
+			return
+		}
 	}
 	if t.Failed() && printed != "" {
 		t.Logf("the proxy printed:\n%s", printed)

@@ -20,9 +20,10 @@ type run struct {
 	addr    string
 	who     account
 	super   *pgconn.PgConn
-	pieces  *rand.Rand  // not nil: all writes are cut into pieces
-	oracle  answers     // nil in the direct run, which is the oracle
-	compare *comparison // used with oracle
+	pieces  *rand.Rand      // not nil: all writes are cut into pieces
+	secure  map[string]bool // the clients that speak TLS
+	oracle  answers         // nil in the direct run, which is the oracle
+	compare *comparison     // used with oracle
 	clients map[string]*client
 	got     answers
 }
@@ -113,6 +114,11 @@ func (r *run) connect(name, text string) error {
 		return err
 	}
 	r.clients[name] = c
+	if r.secure[name] {
+		if err := c.secure(); err != nil {
+			return err
+		}
+	}
 	c.pieces = r.pieces
 	who, version, extra, err := r.settings(text)
 	if err != nil {

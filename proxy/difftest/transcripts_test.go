@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestTranscripts plays every transcript directly, through the proxy, and through the proxy in small pieces.
+// TestTranscripts plays every transcript directly, through the proxy, and through the proxy again with all
+// writes cut into small pieces and client A behind TLS.
 func TestTranscripts(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(paths) == 0 {
@@ -69,15 +70,16 @@ func playProxied(t *testing.T, room *room, script *transcript, oracle answers, p
 	if err := room.empty(t.Context()); err != nil {
 		t.Fatalf("emptying %s: %v", room.database, err)
 	}
-	p := startProxy(t, room.appDSN(), script.poolSize)
+	p := startProxy(t, room.appDSN(), script.poolSize, tlsArgs()...)
 	proxied := &run{
 		script: script, addr: p.addr, who: room.account(), super: room.super, oracle: oracle, pieces: pieces,
 	}
+	how := "through the proxy"
+	if pieces != nil {
+		how += ", in pieces, A over TLS"
+		proxied.secure = map[string]bool{"A": true}
+	}
 	if _, err := proxied.play(t.Context()); err != nil {
-		how := "through the proxy"
-		if pieces != nil {
-			how += ", in pieces"
-		}
 		t.Errorf("%s: %v", how, err)
 	}
 }

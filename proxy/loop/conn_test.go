@@ -662,3 +662,41 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("unix: %s %q", got.Network(), got)
 	}
 }
+
+// A fiber that does not read a client's next request yet learns that the client has gone, and not before.
+func TestGone(t *testing.T) {
+	eachNetwork(t, func(t *testing.T, network string) {
+		r := newRig(t, 1)
+		nc, peer := pair(t, network)
+		c := r.adopt(0, nc, nil)
+		mustWrite(t, peer, []byte("the next request, unread"))
+		early := make(chan struct{})
+		var gone bool
+		done := r.fiber(0, func(f *Fiber) {
+			f.Attach(c)
+			for !c.Ready(Readable) {
+				_ = f.Wait(c, Readable, nil, 0, Forever)
+			}
+			_ = f.Wait(c, Gone, nil, 0, f.Loop().After(250*time.Millisecond))
+			if c.Ready(Gone) {
+				t.Error("gone although the peer is there")
+			}
+			close(early)
+			for !c.Ready(Gone) {
+				if f.Wait(c, Gone, nil, 0, Forever) != nil {
+					return
+				}
+			}
+			gone = true
+			if got, err := readAll(c); string(got) != "the next request, unread" {
+				t.Errorf("after that %q, %v was read", got, err)
+			}
+		})
+		r.wait(early, "the first wait")
+		_ = peer.Close()
+		r.wait(done, "the news")
+		if !gone {
+			t.Error("the fiber was not told")
+		}
+	})
+}

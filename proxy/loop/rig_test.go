@@ -45,7 +45,7 @@ func newRig(t testing.TB, loops int) *rig {
 	}
 	g.active.Store(int32(loops))
 	r.g = g
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(context.Background()) // t.Context ends before the clean-ups that still need the loops
 	r.stop = stop
 	go func() {
 		defer close(r.done)
