@@ -71,19 +71,23 @@ func changesSession(oid uint32) bool {
 	return false
 }
 
-// noteTag looks at what a statement did: some tags drop what our books hold.
+// noteTag looks at what a statement did: some tags say that the server dropped what our books hold.
 func (s *session) noteTag(tag []byte) {
 	if len(tag) == 0 || tag[0] != 'D' {
 		return
 	}
+	x := s.x
 	switch string(tag) {
 	case "DISCARD ALL":
-		s.x.server.Settings = forgotten
+		x.server.Settings, x.server.Unnamed = forgotten, 0
+		if x.led.len() == 1 {
+			s.pin = notPinned // nothing was sent behind it that could have made new state
+		}
 	case "DEALLOCATE ALL":
 	default:
 		return
 	}
-	s.x.server.Statements.Clear()
+	x.server.Statements.Clear()
 	for name, cs := range s.stmts {
 		s.srv.texts.Drop(cs.stmt)
 		delete(s.stmts, name)
@@ -103,13 +107,16 @@ func scan(sql []byte) pinReason {
 // scanner looks at a text's words, and at where statements may start: behind a semicolon, and behind the words that
 // begin a block in a procedural language.
 type scanner struct {
-	begun bool
-	start bool // at the start of a statement, as far as words go
-	do    bool // within a DO
-	depth int  // of comments
-	line  bool // in a comment that ends with its line
-	long  bool // in a word too long to be one of interest
-	tail  []byte
+	begun  bool
+	start  bool // at the start of a statement, as far as words go
+	do     bool // within a DO
+	body   bool // behind the quote that begins the body of that DO
+	quoted bool // a quote has come: what looks like a comment may be text, so its words count as well
+	before bool // what start was before what looks like a comment
+	depth  int  // of comments
+	line   bool // in a comment that ends with its line
+	long   bool // in a word too long to be one of interest
+	tail   []byte
 }
 
 // maxScanTail bounds what part keeps of a text for the next part.
@@ -133,15 +140,17 @@ func (sc *scanner) part(b []byte, last bool) pinReason {
 // it came.
 func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
 	for i := 0; i < len(b); {
-		if !last && i+1 == len(b) && (b[i] == '-' || b[i] == '/' || b[i] == '*') {
+		if !last && i+1 == len(b) && mark(b[i]) {
 			return i, notPinned
 		}
 		if n := sc.skipped(b[i:]); n > 0 {
 			i += n
 			continue
 		}
-		if c := b[i]; !isWord(c) || c == '$' {
-			sc.start = sc.start || c == ';' || c == '$'
+		if !isWord(b[i]) {
+			if r := sc.between(b[i:]); r != notPinned {
+				return i, r
+			}
 			i++
 			continue
 		}
@@ -154,7 +163,7 @@ func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
 		case !isLetter(b[i]):
 			sc.start = false
 		default:
-			if r := sc.word(b[i:end], b[end:]); r != notPinned {
+			if r := sc.word(b[i:end], b[end:min(end+maxLookahead, len(b))]); r != notPinned {
 				return i, r
 			}
 		}
@@ -163,14 +172,42 @@ func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
 	return len(b), notPinned
 }
 
+// mark reports whether what c means depends on the byte behind it.
+func mark(c byte) bool { return c == '-' || c == '/' || c == '*' || c == '$' }
+
+// between looks at the byte at the start of b, which belongs to no word and to no comment that is certainly one.
+func (sc *scanner) between(b []byte) pinReason {
+	next := byte(0)
+	if len(b) > 1 {
+		next = b[1]
+	}
+	switch c := b[0]; {
+	case c == ';':
+		sc.start = true
+	case c == '$' && !(next >= '0' && next <= '9'):
+		sc.start, sc.quoted, sc.body = true, true, true // a statement may begin behind it, in the body of a DO
+	case c == '\'' && sc.do && !sc.body:
+		return pinSessionStatement // the body of a DO in quotes: doubled quotes and escapes hide what it says
+	case c == '\'' || c == '"':
+		sc.quoted = true
+	case c == '/' && next == '*', c == '-' && next == '-':
+		sc.before = sc.before || sc.start
+	case c == '*' && next == '/', c == '\n', c == '\r':
+		sc.start, sc.before = sc.start || sc.before, false
+	}
+	return notPinned
+}
+
 // skipped is how many bytes at the start of b belong to a comment, or to a word too long to be of interest.
 func (sc *scanner) skipped(b []byte) int {
 	opens := b[0] == '/' && len(b) > 1 && b[1] == '*'
 	switch {
 	case sc.long:
 		sc.long = isWord(b[0])
+	case sc.quoted:
+		return 0
 	case sc.line:
-		sc.line = b[0] != '\n'
+		sc.line = b[0] != '\n' && b[0] != '\r'
 	case opens:
 		sc.depth++
 		return 2
@@ -187,8 +224,8 @@ func (sc *scanner) skipped(b []byte) int {
 	return 1
 }
 
-// maxLookahead is how much of a text behind a word its judgement may need.
-const maxLookahead = 32
+// maxLookahead is how long a word of interest may be, and how much of the text behind a word is looked at.
+const maxLookahead = 40
 
 func wordEnd(b []byte, i int) int {
 	for i < len(b) && isWord(b[i]) {
@@ -198,7 +235,8 @@ func wordEnd(b []byte, i int) int {
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }
-func isWord(c byte) bool   { return isLetter(c) || c >= '0' && c <= '9' || c == '$' || c >= 0x80 }
+func isWord(c byte) bool   { return isLetter(c) || c >= '0' && c <= '9' || c >= 0x80 } // a $ may end the tag of a quote
+func isName(c byte) bool   { return isWord(c) || c == '$' }
 
 // word judges one word. rest is what follows it.
 func (sc *scanner) word(w, rest []byte) pinReason {
@@ -208,8 +246,12 @@ func (sc *scanner) word(w, rest []byte) pinReason {
 		}
 	}
 	sc.start = sc.do && (is(w, "begin") || is(w, "then") || is(w, "else") || is(w, "loop"))
-	if sc.do && is(w, "language") && !is(firstWord(rest), "plpgsql") && !is(firstWord(rest), "sql") {
+	switch {
+	case sc.do && is(w, "language") && !is(firstWord(rest), "plpgsql") && !is(firstWord(rest), "sql"),
+		sc.do && is(w, "execute"): // dynamic SQL may be put together of anything
 		return pinSessionStatement
+	case len(w) == 1 && w[0]|0x20 == 'u' && len(rest) > 1 && rest[0] == '&' && (rest[1] == '"' || rest[1] == '\''):
+		return pinSessionStatement // a name in escapes
 	}
 	return stateful(w)
 }
@@ -236,14 +278,9 @@ func (sc *scanner) first(w, rest []byte) pinReason {
 			return notPinned // its tag tells
 		}
 		return pinSessionStatement
-	case is(w, "execute"):
-		if sc.do {
-			return notPinned // of dynamic SQL no more is known than of a function
-		}
-		return pinSessionStatement
 	case is(w, "do"):
-		sc.do = true
-	case is(w, "reset"), is(w, "listen"), is(w, "unlisten"), is(w, "discard"), is(w, "load"):
+		sc.do, sc.body = true, false
+	case is(w, "reset"), is(w, "listen"), is(w, "unlisten"), is(w, "execute"), is(w, "load"):
 		return pinSessionStatement
 	}
 	return notPinned
@@ -260,7 +297,7 @@ func stateful(w []byte) pinReason {
 			return pinSessionStatement
 		}
 	case 7:
-		if is(w, "currval") || is(w, "lastval") || is(w, "setseed") || is(w, "pg_temp") {
+		if is(w, "currval") || is(w, "lastval") || is(w, "setseed") {
 			return pinSessionStatement
 		}
 	case 9:
@@ -272,8 +309,15 @@ func stateful(w []byte) pinReason {
 			return pinSessionStatement
 		}
 	}
-	if len(w) > 14 && w[0]|0x20 == 'p' && (hasPrefix(w, "pg_advisory_") || hasPrefix(w, "pg_try_advisory")) {
-		return pinLock
+	if len(w) >= 7 && w[0]|0x20 == 'p' {
+		switch {
+		case hasPrefix(w, "pg_temp"):
+			return pinTemporary
+		case hasPrefix(w, "pg_advisory_"), hasPrefix(w, "pg_try_advisory"):
+			return pinLock
+		case hasPrefix(w, "pg_replication_origin_session"):
+			return pinSessionStatement
+		}
 	}
 	if len(w) > 6 && hasPrefix(w, "dblink_") {
 		return pinSessionStatement
@@ -319,7 +363,7 @@ func firstWord(sql []byte) []byte {
 		i++
 	}
 	end := i
-	for end < len(sql) && isWord(sql[end]) {
+	for end < len(sql) && isName(sql[end]) {
 		end++
 	}
 	return sql[i:end]

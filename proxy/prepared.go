@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
@@ -435,6 +436,28 @@ func (s *session) addShape(e *effect, typ byte, body []byte) {
 	var h maphash.Hash
 	h.SetSeed(s.srv.seed)
 	_ = h.WriteByte(typ)
-	_, _ = h.Write(body)
+	if typ == 'T' {
+		hashColumns(&h, body)
+	} else {
+		_, _ = h.Write(body)
+	}
 	e.shape = e.shape*31 + h.Sum64() | 1 // never 0, which means unknown
+}
+
+// hashColumns takes of each column what PostgreSQL compares when a plan is made again: its name and type, not the table
+// it comes from. (Protocol documentation, RowDescription: name, table, attribute, type, length, modifier, format.)
+func hashColumns(h *maphash.Hash, body []byte) {
+	if len(body) < 2 {
+		return
+	}
+	for body = body[2:]; len(body) > 0; {
+		name := bytes.IndexByte(body, 0) + 1
+		if name == 0 || len(body) < name+18 {
+			_, _ = h.Write(body)
+			return
+		}
+		_, _ = h.Write(body[:name])
+		_, _ = h.Write(body[name+6 : name+16])
+		body = body[name+18:]
+	}
 }

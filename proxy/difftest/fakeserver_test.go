@@ -163,10 +163,21 @@ func told(messages ...pgproto3.BackendMessage) []byte {
 func (s *fakeSession) greet() {
 	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
 	for _, p := range []setting{
-		{"server_version", "18.0"}, {"server_encoding", "UTF8"}, {"client_encoding", "UTF8"}, {"DateStyle", "ISO, MDY"},
-		{"TimeZone", "UTC"}, {"integer_datetimes", "on"}, {"standard_conforming_strings", "on"}, {"application_name", ""},
-		{"IntervalStyle", "postgres"}, {"is_superuser", "off"}, {"session_authorization", "app"}, {"search_path", `"$user", public`},
-		{"default_transaction_read_only", "off"}, {"in_hot_standby", "off"}, {"scram_iterations", "4096"},
+		{"server_version", "18.0"},
+		{"server_encoding", "UTF8"},
+		{"client_encoding", "UTF8"},
+		{"DateStyle", "ISO, MDY"},
+		{"TimeZone", "UTC"},
+		{"integer_datetimes", "on"},
+		{"standard_conforming_strings", "on"},
+		{"application_name", ""},
+		{"IntervalStyle", "postgres"},
+		{"is_superuser", "off"},
+		{"session_authorization", "app"},
+		{"search_path", `"$user", public`},
+		{"default_transaction_read_only", "off"},
+		{"in_hot_standby", "off"},
+		{"scram_iterations", "4096"},
 	} {
 		messages = append(messages, &pgproto3.ParameterStatus{Name: p.name, Value: p.value})
 	}

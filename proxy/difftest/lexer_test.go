@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// token is a word, a quoted string or one of the signs | ( ) [ ] ,
+// token is a word, a quoted string or a sign: | ( ) [ ] or a comma.
 type token struct {
 	text   string
 	quoted bool

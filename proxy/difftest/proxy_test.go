@@ -84,10 +84,10 @@ func (p *proxy) ready(t testing.TB) error {
 		default:
 		}
 		conn, err := net.Dial("tcp", p.addr)
-		if err != nil {
-			return false, nil
+		if err == nil {
+			err = conn.Close()
 		}
-		return true, conn.Close()
+		return err == nil, nil
 	})
 }
 

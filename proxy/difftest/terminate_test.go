@@ -128,15 +128,15 @@ func joinAgain(t *testing.T, who account, p *proxy, query string) *client {
 	var c *client
 	err := pollUntil(t.Context(), func() (bool, error) {
 		var err error
-		if c, err = tryJoin(p.addr, "B", who); err != nil {
-			return false, nil
+		if c, err = tryJoin(p.addr, "B", who); err == nil {
+			var got string
+			got, err = c.ask(fmt.Sprintf("Query %q", query), 1)
+			if err == nil && strings.HasSuffix(got, "ReadyForQuery I") && !strings.Contains(got, "Error") {
+				return true, nil
+			}
+			c.close()
 		}
-		got, err := c.ask(fmt.Sprintf("Query %q", query), 1)
-		if err == nil && strings.HasSuffix(got, "ReadyForQuery I") && !strings.Contains(got, "Error") {
-			return true, nil
-		}
-		c.close()
-		return false, nil
+		return false, nil // there is no server yet
 	})
 	if err != nil {
 		t.Fatalf("after the restart: %v", err)
