@@ -17,11 +17,16 @@ import (
 
 // listen opens every address, or none.
 func (srv *Server) listen() error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.draining {
+		return nil
+	}
 	var lc net.ListenConfig
 	for _, addr := range srv.cfg.Listen {
 		ln, err := lc.Listen(srv.ctx, "tcp", addr)
 		if err != nil {
-			srv.closeListeners()
+			srv.closeAll()
 			return fmt.Errorf("listen on %s: %w", addr, err)
 		}
 		srv.listeners = append(srv.listeners, ln)
@@ -30,7 +35,7 @@ func (srv *Server) listen() error {
 		return nil
 	}
 	if err := srv.listenUnix(); err != nil {
-		srv.closeListeners()
+		srv.closeAll()
 		return err
 	}
 	return nil
@@ -59,6 +64,13 @@ func (srv *Server) listenUnix() error {
 }
 
 func (srv *Server) closeListeners() {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.closeAll()
+}
+
+// closeAll closes the listeners. The caller holds mu.
+func (srv *Server) closeAll() {
 	for _, ln := range srv.listeners {
 		_ = ln.Close()
 	}
@@ -66,6 +78,8 @@ func (srv *Server) closeListeners() {
 
 // Addrs is where the server listens, once Ready.
 func (srv *Server) Addrs() []net.Addr {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	addrs := make([]net.Addr, len(srv.listeners))
 	for i, ln := range srv.listeners {
 		addrs[i] = ln.Addr()

@@ -219,8 +219,8 @@ func (srv *Server) Close() error {
 // Drain takes no new client and ends each of the others when its transaction ends. It returns when all are gone, or
 // with ctx's error.
 func (srv *Server) Drain(ctx context.Context) error {
-	srv.closeListeners()
 	srv.mu.Lock()
+	srv.closeAll()
 	srv.draining = true
 	srv.empty = make(chan struct{})
 	if len(srv.sessions) == 0 {

@@ -20,9 +20,8 @@ func peek(nc net.Conn) (n int, err error) {
 		return 0, err
 	}
 	var peekErr error
-	err = raw.Read(func(fd uintptr) bool {
+	err = raw.Control(func(fd uintptr) { // not Read: pgconn may have a reader parked in the background
 		n, _, peekErr = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return true
 	})
 	if errors.Is(peekErr, unix.EAGAIN) {
 		return -1, err
