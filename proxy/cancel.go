@@ -36,10 +36,8 @@ const cancelWait = 15 * time.Second
 // cancel acts on a client's CancelRequest and returns when the server has been told, which is when PostgreSQL would
 // close the connection that carried it. A wrong key is answered like a right one: not at all.
 func (srv *Server) cancel(r *login.CancelRequest) {
-	srv.mu.Lock()
-	s := srv.sessions[r.PID]
-	srv.mu.Unlock()
-	if s == nil || subtle.ConstantTimeCompare(srv.cancelKey(s.pid, s.newKeys), r.Secret) != 1 {
+	s := srv.named(r)
+	if s == nil {
 		return
 	}
 	done := make(chan struct{})
@@ -49,6 +47,17 @@ func (srv *Server) cancel(r *login.CancelRequest) {
 	case <-time.After(cancelWait):
 	case <-srv.done:
 	}
+}
+
+// named is the session that r names with the right key; nil where there is none.
+func (srv *Server) named(r *login.CancelRequest) *session {
+	srv.mu.Lock()
+	s := srv.sessions[r.PID]
+	srv.mu.Unlock()
+	if s == nil || subtle.ConstantTimeCompare(srv.cancelKey(s.pid, s.newKeys), r.Secret) != 1 {
+		return nil
+	}
+	return s
 }
 
 // cancel stops what the session runs or waits for. On its loop. done is called when that is certain.

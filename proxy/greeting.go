@@ -80,9 +80,14 @@ func (s *session) learn() *wire.Error {
 	if err != nil {
 		return err
 	}
-	if c.Settings == s.wanted() && s.settings != nil {
-		// Nobody could apply them without learning, but for a client that left in between.
-		c.Settings = forgotten
+	if s.settings != nil && c.Settings != nil {
+		// What the connection has already would not be reported.
+		reset := (*settings)(nil).script(c.Settings)
+		if _, e := askServer(c, x.f, reset, s.w.loop.After(applyTimeout)); e != nil {
+			s.pool.Release(c, pool.Broken)
+			return e
+		}
+		c.Settings = nil
 	}
 	if e := s.settings.apply(s, c, x.f, s.w.loop.After(applyTimeout)); e != nil {
 		s.pool.Release(c, pool.Broken)

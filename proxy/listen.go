@@ -147,38 +147,46 @@ func addrOf(nc net.Conn) string {
 	return ""
 }
 
-// admit makes a session of a logged-in client, or says why not.
+// admit makes a session of a logged-in client and puts it on a loop, or says why not.
 func (srv *Server) admit(client *login.Client, conn *loop.Conn) *wire.Error {
+	l := srv.group.Pick()
+	s, refusal := srv.newSession(client, conn, srv.workers[l])
+	if refusal != nil {
+		return refusal
+	}
+	if err := conn.Adopt(); err != nil {
+		srv.forget(s)
+		return &wire.Error{Severity: "FATAL", Code: wire.CodeInternalError, Message: err.Error()}
+	}
+	unsent := client.Unsent
+	l.Post(func() { srv.start(s, unsent) })
+	return nil
+}
+
+// newSession enters a logged-in client in the books, where others find it at once, or says why not.
+func (srv *Server) newSession(client *login.Client, conn *loop.Conn, w *worker) (*session, *wire.Error) {
 	if client.Replication != "" {
-		return &wire.Error{
+		return nil, &wire.Error{
 			Severity: "FATAL", Code: wire.CodeFeatureNotSupported, Message: "replication connections cannot be pooled",
 			Hint: "Connect to the server directly.",
 		}
 	}
 	p := srv.poolFor(client.Database, client.User)
 	if p == nil {
-		return &wire.Error{
+		return nil, &wire.Error{
 			Severity: "FATAL", Code: wire.CodeInvalidCatalogName,
 			Message: "database \"" + client.Database + "\" does not exist",
 		}
 	}
-	s := &session{srv: srv, conn: conn, tls: client.TLS, pool: p, newKeys: client.Version >= wire.Version32}
+	s := &session{srv: srv, w: w, conn: conn, tls: client.TLS, pool: p, newKeys: client.Version >= wire.Version32}
 	if len(client.Buffered) > 0 {
 		s.in = client.Buffered
 	}
 	if refusal := srv.enter(s); refusal != nil {
-		return refusal
+		return nil, refusal
 	}
-	s.settings = srv.settings.intern(client.Params)
-	if err := conn.Adopt(); err != nil {
-		srv.forget(s)
-		return &wire.Error{Severity: "FATAL", Code: wire.CodeInternalError, Message: err.Error()}
-	}
-	l := srv.group.Pick()
-	s.w = srv.workers[l]
-	unsent := client.Unsent
-	l.Post(func() { srv.start(s, unsent) })
-	return nil
+	s.settings = srv.settings.intern(p.Name(), client.Params)
+	return s, nil
 }
 
 // start puts an admitted session on its loop, and runs there.

@@ -62,10 +62,11 @@ func (s *session) scanPart(b []byte, last bool) {
 }
 
 // changesSession names the OIDs of the built-in functions that leave something in the session (pg_proc.dat): currval,
-// lastval, setseed, set_config and the session's advisory locks.
+// lastval, setseed, set_config, the session's advisory locks and its replication origin.
 func changesSession(oid uint32) bool {
 	switch oid {
-	case 1575, 2559, 1599, 2078, 2880, 2881, 2882, 2883, 2884, 2885, 2886, 2887, 2888, 2889, 2890, 2891, 2892:
+	case 1575, 2559, 1599, 2078, 2880, 2881, 2882, 2883, 2884, 2885, 2886, 2887, 2888, 2889, 2890, 2891, 2892,
+		6006, 6007:
 		return true
 	}
 	return false
@@ -112,6 +113,7 @@ type scanner struct {
 	do     bool // within a DO
 	body   bool // behind the quote that begins the body of that DO
 	quoted bool // a quote has come: what looks like a comment may be text, so its words count as well
+	update bool // the word UPDATE has come
 	before bool // what start was before what looks like a comment
 	depth  int  // of comments
 	line   bool // in a comment that ends with its line
@@ -252,6 +254,10 @@ func (sc *scanner) word(w, rest []byte) pinReason {
 		return pinSessionStatement
 	case len(w) == 1 && w[0]|0x20 == 'u' && len(rest) > 1 && rest[0] == '&' && (rest[1] == '"' || rest[1] == '\''):
 		return pinSessionStatement // a name in escapes
+	case sc.update && is(w, "pg_settings"):
+		return pinSessionStatement // a rule makes a SET of it
+	case is(w, "update"):
+		sc.update = true
 	}
 	return stateful(w)
 }
@@ -313,6 +319,8 @@ func stateful(w []byte) pinReason {
 		switch {
 		case hasPrefix(w, "pg_temp"):
 			return pinTemporary
+		case hasPrefix(w, "pg_advisory_xact"), hasPrefix(w, "pg_try_advisory_xact"):
+			// ends with its transaction
 		case hasPrefix(w, "pg_advisory_"), hasPrefix(w, "pg_try_advisory"):
 			return pinLock
 		case hasPrefix(w, "pg_replication_origin_session"):

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -30,8 +31,9 @@ type settingsTable struct {
 // maxIdleSettings is how many settings that no client uses are kept for what was learned of them.
 const maxIdleSettings = 256
 
-// intern returns the settings for params, with one reference for the caller; nil for none.
-func (t *settingsTable) intern(params []wire.Param) *settings {
+// intern returns the settings for params in the pool of that name, with one reference for the caller; nil for none. What
+// is learned of them, and whether they are valid, differs between databases and roles.
+func (t *settingsTable) intern(pool string, params []wire.Param) *settings {
 	if len(params) == 0 {
 		return nil
 	}
@@ -41,6 +43,7 @@ func (t *settingsTable) intern(params []wire.Param) *settings {
 	}
 	var kept []wire.Param
 	var key strings.Builder
+	key.WriteString(pool + "\x00")
 	for i, p := range params {
 		if last[strings.ToLower(p.Name)] != i {
 			continue // the last of several wins, as on a server
@@ -85,41 +88,48 @@ func (st *settings) learned() []wire.Param {
 
 // script is the SQL that takes a connection from the settings from (nil: the server's own) to st.
 func (st *settings) script(from any) string {
-	var b strings.Builder
 	var params []wire.Param
 	if st != nil {
 		params = st.params
 	}
+	var calls []string
 	if old, _ := from.(*settings); old != nil {
 		for _, p := range old.params {
 			if !slices.ContainsFunc(params, func(q wire.Param) bool { return strings.EqualFold(p.Name, q.Name) }) {
-				b.WriteString("RESET " + quoteName(p.Name) + ";")
+				calls = append(calls, setConfig(p.Name, "NULL")) // back to the server's own
 			}
 		}
 	}
-	for i, p := range params {
-		if i == 0 {
-			b.WriteString("SELECT ")
-		} else {
-			b.WriteString(", ")
-		}
-		b.WriteString("pg_catalog.set_config(" + quoteText(p.Name) + ", " + quoteText(p.Value) + ", false)")
+	for _, p := range params {
+		calls = append(calls, setConfig(p.Name, quoteText(p.Value)))
 	}
-	return b.String()
+	if len(calls) == 0 {
+		return ""
+	}
+	return "SELECT " + strings.Join(calls, ", ")
 }
 
-// quoteName quotes a parameter's name; a dot separates an extension's prefix from the rest.
-func quoteName(name string) string {
-	parts := strings.Split(name, ".")
-	for i, p := range parts {
-		parts[i] = `"` + strings.ReplaceAll(p, `"`, `""`) + `"`
-	}
-	return strings.Join(parts, ".")
+// setConfig is a call whose result does not say the value: that may lack in the client's encoding.
+func setConfig(name, value string) string {
+	return "pg_catalog.set_config(" + quoteText(name) + ", " + value + ", false) IS NULL"
 }
 
-// quoteText quotes a literal whatever standard_conforming_strings is.
+// quoteText quotes a literal whatever standard_conforming_strings and client_encoding are: in some encodings a quote or
+// backslash may be the second byte of a character, so that only ASCII is safe. The server takes the bytes of a start-up
+// packet as they are too.
 func quoteText(s string) string {
-	return "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
+	b := append(make([]byte, 0, len(s)+8), "E'"...)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\\' || c == '\'':
+			b = append(b, c, c)
+		case c >= 0x80:
+			b = fmt.Appendf(b, `\x%02x`, c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(append(b, '\''))
 }
 
 // apply brings c to st in a round trip of its own, outside any transaction of the client's. What the server reports

@@ -112,14 +112,21 @@ func (s *session) prepare(ctx context.Context, st statement) error {
 	return err
 }
 
+// deallocate closes a named statement. (Not by pgconn's Deallocate: behind an error that one leaves ReadyForQuery unread.)
 func (s *session) deallocate(ctx context.Context, name string) error {
 	s.begun("close statement %s", name)
 	s.prepared[name] = doubtful
-	err := s.conn.Deallocate(ctx, name)
-	if err == nil {
-		delete(s.prepared, name)
+	pl := s.conn.StartPipeline(ctx)
+	pl.SendDeallocate(name)
+	if err := pl.Sync(); err != nil {
+		return errors.Join(err, pl.Close())
 	}
-	return err
+	if err := pl.Close(); err != nil {
+		s.did.add("  %v", err)
+		return err
+	}
+	delete(s.prepared, name)
+	return nil
 }
 
 func whole(r *pgconn.ResultReader) (*pgconn.Result, error) {

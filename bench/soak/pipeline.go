@@ -106,8 +106,10 @@ func (p *pipelined) one(result any, rs []request, ends []int, next, segment int)
 			return next, -1
 		}
 		p.lastTag = got.CommandTag.String()
-		if err := rs[next].check(got); err != nil {
-			p.note(err)
+		if rolledBack := p.err != nil && rs[next].tag == "COMMIT" && p.lastTag == "ROLLBACK"; !rolledBack {
+			if err := rs[next].check(got); err != nil {
+				p.note(err)
+			}
 		}
 		return next + 1, segment
 	default:

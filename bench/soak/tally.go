@@ -17,6 +17,7 @@ const (
 	cutsNoticed    = "workers cut"
 	toldLost       = "clients told that their server connection is gone"
 	foundLost      = "clients disconnected without a word"
+	refusedLost    = "requests refused because their server connection is gone"
 	waitNotices    = "notices about waiting"
 	bogusCancels   = "cancel requests with a wrong key"
 	wrongPasswords = "wrong passwords"

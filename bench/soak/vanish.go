@@ -205,9 +205,9 @@ func (v *vandal) garbage(ctx context.Context) error {
 // readSlowly takes a large answer a little at a time. All of it must come, and in order.
 func (v *vandal) readSlowly(ctx context.Context) error {
 	return v.with(ctx, func(h *pgconn.HijackedConn) error {
-		const rows, pad = 700, 8000
+		const rows, pad = 700, 8000 // more than the buffers on the way hold
 		if tcp, ok := h.Conn.(*net.TCPConn); ok {
-			_ = tcp.SetReadBuffer(16 << 10)
+			_ = tcp.SetReadBuffer(256 << 10)
 		}
 		tag := fmt.Sprintf("slow-%d-%d", v.id, v.random.Uint64())
 		sql := fmt.Sprintf("SELECT '%s', n, repeat('s', %d) FROM generate_series(1, %d) n", tag, pad, rows)

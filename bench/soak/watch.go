@@ -58,7 +58,7 @@ func (s *soak) line(at time.Duration, now sample, before progress) progress {
 	}
 	s.say("%6s  %s%d terminated, %d canceled of %d, %d cut, %d lost  %s  %d failures",
 		at.Round(time.Second), rate, s.tally.get(terminated), s.tally.get(cancelsHit), s.tally.get(cancelsSent), s.tally.get(cuts),
-		s.tally.get(toldLost)+s.tally.get(foundLost), now, s.faults.count())
+		s.lost(), now, s.faults.count())
 	return p
 }
 
@@ -131,8 +131,12 @@ func (s *soak) compareTrend() {
 
 // compareLosses: each server connection that was terminated may take one client with it, and nothing else may.
 func (s *soak) compareLosses() {
-	lost, most := s.tally.get(toldLost)+s.tally.get(foundLost), s.tally.get(terminated)
+	lost, most := s.lost(), s.tally.get(terminated)
 	if lost > most {
-		s.faults.add("losses", nil, "%d clients lost their connection although only %d server connections were terminated", lost, most)
+		s.faults.add("losses", nil, "%d clients lost their server connection although only %d were terminated", lost, most)
 	}
+}
+
+func (s *soak) lost() int64 {
+	return s.tally.get(toldLost) + s.tally.get(foundLost) + s.tally.get(refusedLost)
 }

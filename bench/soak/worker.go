@@ -193,6 +193,9 @@ func (w *worker) told(job string, e *pgconn.PgError) bool {
 	case serverLost(e):
 		w.tally.add(toldLost)
 		return false
+	case e.Code == "08006":
+		w.tally.add(refusedLost) // it was terminated before anything of the client's reached it
+		return true
 	}
 	w.fault(job, fmt.Errorf("%w (detail %q, hint %q)", e, e.Detail, e.Hint))
 	return e.Severity == "ERROR"

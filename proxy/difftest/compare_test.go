@@ -20,7 +20,8 @@ import (
 //  6. an error the proxy makes itself has no source location, and perhaps other detail; severity, SQLSTATE
 //     and message are the server's (madeByProxy), for messages that are not the protocol only severity and SQLSTATE;
 //  7. the source location of an error that an injected Parse met before the client's own message (metEarlier), and the
-//     ParameterDescription that a Describe sends before such an error;
+//     ParameterDescription that a Describe sends before such an error; in a failed transaction the injected Parse is
+//     refused (25P02) before the server looks at a wrong Bind (08P01);
 //  8. what a cancelled statement was doing, as the context of 57014 tells it.
 
 // madeByProxy are the errors a proxy may have to make itself: it alone knows the client's statements, it logs the client
@@ -108,6 +109,9 @@ func (c *comparison) equal(direct, proxied frame) bool {
 // sameReport compares two errors or notices field by field.
 func sameReport(direct, proxied map[byte]string) bool {
 	code := direct['C']
+	if code == "08P01" && proxied['C'] == "25P02" {
+		return true
+	}
 	compared := "SVCMDHPpqWstcdnFLR"
 	switch made := proxied['F']+proxied['L']+proxied['R'] == ""; {
 	case made && slices.Contains(madeByProxy, direct['S']+" "+code):

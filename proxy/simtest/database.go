@@ -11,6 +11,9 @@ import (
 type Database struct {
 	// Sleep calls wake when d has passed. It stands for pg_sleep, the only thing that takes time here.
 	Sleep func(d time.Duration, wake func())
+	// Major is the version whose habits it has: since some minor release of 17, what is pipelined behind an Execute is an
+	// implicit transaction block, which only Sync ends.
+	Major int
 
 	rows     map[string]int32
 	backends []*Backend // alive, in order of their start
@@ -20,7 +23,7 @@ type Database struct {
 
 // NewDatabase makes an empty one.
 func NewDatabase(sleep func(d time.Duration, wake func())) *Database {
-	return &Database{Sleep: sleep, rows: map[string]int32{}, nextPID: 1000}
+	return &Database{Sleep: sleep, Major: 18, rows: map[string]int32{}, nextPID: 1000}
 }
 
 // Start begins a server process for a client that has logged in.
