@@ -4,7 +4,7 @@ SHELL   := bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# Arguments of `make run` and `make bench`, e.g. make run ARGS=--once
+# Arguments of `make run`, `make bench` and `make soak`, e.g. make run ARGS=--once
 ARGS ?=
 # How long `make fuzz` spends on each target, and which packages.
 FUZZTIME ?= 20s
@@ -14,7 +14,7 @@ PKG      ?= ./...
 LOOP_PACKAGES := ./proxy/... ./pool/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run build deps test race race-std vet vet-darwin lint fuzz bench cover clean
+.PHONY: help run build deps test sim race race-std vet vet-darwin lint fuzz bench soak cover clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ build: ## bin/sarnic, without C
 deps: ## install what the tests need (gcc, PostgreSQL, Redis); fails with the name of what cannot be had
 	@scripts/deps.sh
 
-test: deps build vet race race-std ## everything, with the race detector, on both drivers of proxy/loop
+test: deps build vet sim race race-std ## everything, with the race detector, on both drivers of proxy/loop
+
+sim: ## 10,000 simulated schedules over the sessions and pools; SARNIC_SIM_SEED=n replays one, SARNIC_SIM_COUNT=n sets how many
+	go test -count=1 -timeout 20m -v -run '^(TestSchedules|TestPlantedBugsAreFound)$$' ./proxy
 
 race:
 	go test -race -timeout 20m ./...
@@ -52,6 +55,10 @@ fuzz: ## every fuzz target for FUZZTIME each (default 20s); PKG=./config for one
 bench: build ## PgBouncer, PostgreSQL and sarnic against each other; ARGS=-quick for a short look
 	CGO_ENABLED=0 go build -trimpath -o bin/bench ./bench
 	bin/bench $(ARGS)
+
+soak: build ## TPC-B while server connections are terminated and clients cut off; ARGS="-duration 10m -seed 1 -pg 18"
+	CGO_ENABLED=0 go build -trimpath -o bin/soak ./bench/soak
+	bin/soak $(ARGS)
 
 cover: ## test coverage per function, in bin/cover.html too
 	@mkdir -p bin

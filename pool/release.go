@@ -19,7 +19,7 @@ func (p *Pool) Release(c *Conn, how Clean) {
 	switch {
 	case how == Broken || c.doomed || c.Net.Err() != nil:
 		p.discard(c, "")
-	case c.fenced:
+	case c.fenced && !plantCancelNext:
 		p.set.mu.Lock()
 		p.set.move(c, Resetting)
 		p.set.mu.Unlock()

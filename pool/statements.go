@@ -121,6 +121,13 @@ func (st *Statements) Add(texts *Texts, s *Statement) *Prepared {
 	return p
 }
 
+// Settle records that the Parse of s was answered. A Close sent behind it may have taken the copy out meanwhile.
+func (st *Statements) Settle(s *Statement) {
+	if p := st.by[s]; p != nil {
+		p.Segment = 0
+	}
+}
+
 // Remove records that the copy is gone.
 func (st *Statements) Remove(s *Statement) {
 	p := st.by[s]

@@ -18,6 +18,9 @@ func (s *session) copyBegins() {
 	if !ok {
 		x.copyIn, x.copyMess = true, true
 	}
+	if x.stalled {
+		x.stalled, x.again = false, true // what waits for replies has no place here: the server says so
+	}
 }
 
 // copyFailed handles an error while a COPY read, or could still have read, what was sent to it. If Syncs were among
@@ -36,6 +39,9 @@ func (s *session) copyFailed(simple bool) error {
 	}
 	if more > 0 {
 		x.slack, x.slackAfter, x.stalled = syncs, simple, true
+		if x.passIn == 0 {
+			_, _ = x.server.Write(wire.AppendFlush(nil)) // what is owed may have no Sync behind it yet
+		}
 		return nil
 	}
 	return s.startFence(!simple)
@@ -46,7 +52,12 @@ func (s *session) copyFailed(simple bool) error {
 func (s *session) startFence(skips bool) error {
 	x := s.x
 	x.slack, x.slackAfter, x.stalled = 0, false, false
-	x.fence, x.fenceSeen, x.fenceSkips = true, 0, skips
+	x.fenceSeen, x.fenceSkips = 0, skips
+	x.fenceDue = x.passIn > 0
+	if x.fenceDue {
+		return nil // not into the middle of a frame
+	}
+	x.fence = true
 	s.skipping = false
 	if x.led.empty() {
 		x.led.push(entry{kind: kindSync})

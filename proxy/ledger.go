@@ -74,7 +74,12 @@ type ledger struct {
 	head int
 }
 
-func (l *ledger) push(e entry) { l.q = append(l.q, e) }
+func (l *ledger) push(e entry) {
+	if len(l.q) == cap(l.q) && l.head > len(l.q)/2 { // a pipeline that never runs empty must not make it grow
+		l.q, l.head = l.q[:copy(l.q, l.q[l.head:])], 0
+	}
+	l.q = append(l.q, e)
+}
 
 func (l *ledger) empty() bool { return l.head == len(l.q) }
 

@@ -51,6 +51,10 @@ func (s *session) parse(frame []byte) error {
 		}
 	}
 	st := s.srv.texts.Intern(sql, types)
+	if s.unsettled(st) {
+		s.srv.texts.Drop(st)
+		return errStall
+	}
 	cs := &clientStatement{stmt: st, segment: x.segment}
 	key := string(name)
 	if s.stmts == nil {
@@ -109,6 +113,37 @@ func (s *session) sendParse(st *pool.Statement, parsed entry, cs *clientStatemen
 	x.led.push(entry{kind: kindDescribeStatement, act: swallow, effect: x.newEffect(effect{op: opShape, stmt: st, client: cs})})
 }
 
+// unsettled reports whether a Parse of st, or the Close that makes room for it, depends on a reply to an earlier
+// segment: one of those may be skipped and the other not.
+func (s *session) unsettled(st *pool.Statement) bool {
+	x := s.x
+	sv := x.server
+	gone := sv.Statements.Peek(st)
+	if gone == nil && sv.Statements.Len() >= s.pool.Config().Statements {
+		gone = sv.Statements.Oldest()
+	}
+	if gone != nil && gone.Segment != 0 && gone.Segment != x.segment {
+		return true
+	}
+	return x.earlier(opDropCopy, st)
+}
+
+// earlier reports whether an effect waits for a reply to an earlier segment.
+func (x *exchange) earlier(what op, st *pool.Statement) bool {
+	if x.owed[what] == 0 {
+		return false
+	}
+	passed := false
+	for i := len(x.led.q) - 1; i >= x.led.head; i-- {
+		e := x.led.q[i]
+		passed = passed || e.kind == kindSync
+		if passed && e.effect != nil && e.effect.op == what && e.effect.stmt == st {
+			return true
+		}
+	}
+	return false
+}
+
 // closeCopy sends a Close for a copy. Frames behind it find it gone; should it be skipped, the copy comes back.
 func (s *session) closeCopy(st *pool.Statement) {
 	x := s.x
@@ -125,6 +160,7 @@ func (s *session) parseUnnamed(frame []byte) {
 	u.shape, u.segment = 0, x.segment
 	old := s.unnamed
 	s.unnamed = u
+	s.changes++
 	x.server.Unnamed = s.owner()
 	x.led.push(entry{kind: kindParse, effect: x.newEffect(effect{op: opUnnamedParse, unnamed: u, old: old})})
 }
@@ -150,10 +186,10 @@ func (s *session) statementFor(name []byte) (server string, cs *clientStatement,
 		})
 		return "", nil, errDone
 	}
-	if cs.segment == x.segment {
-		return cs.stmt.Name, cs, nil // parsed a few frames ago, on this very connection
-	}
 	copied := x.server.Statements.Use(cs.stmt)
+	if cs.segment == x.segment && copied != nil {
+		return cs.stmt.Name, cs, nil // parsed a few frames ago, on this very connection, and not made room with since
+	}
 	switch {
 	case copied != nil && copied.Segment != 0:
 		return "", nil, errStall
@@ -172,6 +208,9 @@ func (s *session) statementFor(name []byte) (server string, cs *clientStatement,
 		})
 		return "", nil, errDone
 	}
+	if s.unsettled(cs.stmt) {
+		return "", nil, errStall
+	}
 	x.fresh = cs.stmt
 	s.sendParse(cs.stmt, entry{kind: kindParse, act: swallow, effect: x.newEffect(effect{op: opCopy, stmt: cs.stmt})}, nil)
 	return "", nil, errStall
@@ -181,10 +220,10 @@ func (s *session) statementFor(name []byte) (server string, cs *clientStatement,
 func (s *session) unnamedFor() error {
 	x := s.x
 	u := s.unnamed
-	if u != nil && u.segment != 0 && u.segment != x.segment {
-		return errStall
+	if u != nil && u.segment != 0 && u.segment != x.segment || x.earlier(opUnnamedCopy, nil) || x.earlier(opUnnamedDrop, nil) {
+		return errStall // what it is now shows when the replies have come
 	}
-	if x.server.Unnamed == s.owner() {
+	if x.server.Unnamed == s.owner() || plantForgetUnnamed {
 		if u != nil && x.checkShape && u.shape != 0 {
 			x.checkShape = false
 			if x.unnamedShape != u.shape {
@@ -316,6 +355,9 @@ func (s *session) closeTarget(frame []byte) error {
 // dropUnnamed notes that a frame ends the unnamed statement, of the client and of the server.
 func (s *session) dropUnnamed() *effect {
 	x := s.x
+	if s.unnamed != nil {
+		s.changes++
+	}
 	x.server.Unnamed = s.owner()
 	if s.unnamed == nil {
 		return nil
@@ -341,9 +383,9 @@ func (s *session) confirm(e *effect) {
 	switch e.op {
 	case opParse:
 		e.client.segment = 0
-		x.server.Statements.Add(&s.srv.texts, e.stmt).Segment = 0
+		x.server.Statements.Settle(e.stmt)
 	case opCopy:
-		x.server.Statements.Add(&s.srv.texts, e.stmt).Segment = 0
+		x.server.Statements.Settle(e.stmt)
 	case opDropCopy:
 		s.srv.texts.Drop(e.stmt)
 	case opShape:
@@ -402,6 +444,17 @@ func (s *session) revert(e *effect, skipped bool) {
 	case opClose:
 		e.client.closing, e.client.segment = false, 0
 		s.stmts[e.name] = e.client
+	}
+}
+
+// abandon lets go of what an effect holds whose reply will not come: the session ends, and its statements with it.
+func (s *session) abandon(e *effect) {
+	switch {
+	case e == nil:
+	case e.op == opDropCopy:
+		s.srv.texts.Drop(e.stmt)
+	case e.op == opClose && s.stmts[e.name] != e.client:
+		s.srv.texts.Drop(e.client.stmt) // a Parse behind the Close has taken the name
 	}
 }
 

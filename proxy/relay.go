@@ -165,7 +165,7 @@ var errServerGarbage = &wire.Error{
 // the server connection is given back when nothing ties it to the client.
 func (s *session) afterRelay() error {
 	x := s.x
-	if !x.led.settled() {
+	if !x.led.settled() && !(plantReleaseEarly && s.inStep()) {
 		return nil
 	}
 	if x.slack > 0 {
@@ -201,8 +201,11 @@ func (s *session) afterRelay() error {
 // inStep reports whether nothing is under way on the server connection but, maybe, a transaction.
 func (s *session) inStep() bool {
 	x := s.x
-	return x.led.settled() && !x.open && !x.copyIn && !x.fence && x.slack == 0 && x.passIn == 0 && x.passOut == 0 &&
-		len(x.rest) == 0
+	if plantReleaseEarly && x.led.len() == 1 && x.status == 'I' && !x.copyIn && x.passIn+x.passOut == 0 {
+		return x.seen && x.led.first().kind == kindQuery
+	}
+	return x.led.settled() && !x.open && !x.copyIn && !x.fence && !x.fenceDue && x.slack == 0 &&
+		x.passIn == 0 && x.passOut == 0 && len(x.rest) == 0
 }
 
 // mayLetGo reports whether nothing ties the client to its server connection any more.
@@ -351,7 +354,16 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 	x := s.x
 	status, ok := wire.ReadyStatus(body)
 	e := x.led.first()
-	if !ok || e == nil || (e.kind != kindQuery && e.kind != kindSync && e.kind != kindFunction) {
+	if !ok {
+		x.fatal = true
+		return false, errOutOfStep
+	}
+	if x.slack > 0 && !x.slackAfter && !x.seen && (e == nil || e.kind != kindSync) {
+		x.slack-- // of a Sync that the COPY did not consume after all: a Query's answer is never this alone
+		x.status = status
+		return true, nil
+	}
+	if e == nil || (e.kind != kindQuery && e.kind != kindSync && e.kind != kindFunction) {
 		x.fatal = true
 		return false, errOutOfStep
 	}
@@ -359,10 +371,6 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 	if x.fence {
 		x.fenceSeen++
 		return false, nil
-	}
-	if x.slack > 0 && !x.seen && e.kind != kindSync {
-		x.slack-- // of a Sync that the COPY did not consume after all: a Query's answer is never this alone
-		return true, nil
 	}
 	x.slackAfter = false
 	s.pool.Counters.Queries.Add(1)
@@ -381,6 +389,9 @@ func (s *session) failed(body []byte) (keep bool, err error) {
 	if string(severity) == "FATAL" || string(severity) == "PANIC" {
 		x.fatal = true
 		return true, nil
+	}
+	if x.fence {
+		return false, s.fenceReached() // a cancel request hit our empty query
 	}
 	e := x.led.first()
 	if e == nil {

@@ -162,7 +162,7 @@ func (s *session) requests(b []byte) (used int, err error) {
 		}
 		o.pos = n
 	}
-	for err == nil && !x.terminate && !x.fence && !x.apply && x.waiter == nil && x.passIn == 0 && len(b)-o.pos >= wire.HeaderLen {
+	for err == nil && s.mayAsk() && len(b)-o.pos >= wire.HeaderLen {
 		var size int
 		size, err = s.request(b[o.pos:])
 		if err != nil || size == 0 {
@@ -175,7 +175,17 @@ func (s *session) requests(b []byte) (used int, err error) {
 		err = nil
 		s.stall()
 	}
-	return used, errors.Join(s.send(), err)
+	err = errors.Join(s.send(), err)
+	if err == nil && x.fenceDue && x.passIn == 0 {
+		err = s.startFence(x.fenceSkips)
+	}
+	return used, err
+}
+
+// mayAsk reports whether the next request may be looked at.
+func (s *session) mayAsk() bool {
+	x := s.x
+	return !x.terminate && !x.fence && !x.fenceDue && !x.apply && x.waiter == nil && x.passIn == 0
 }
 
 // send writes what requests has collected.
@@ -380,11 +390,26 @@ func (s *session) dispatch(typ byte, frame []byte) error {
 		x.out.skip()
 	default:
 		if x.copyIn {
-			x.copyMess = true
+			return s.amidCopy(typ, frame)
 		}
 		return s.extended(typ, frame)
 	}
 	return nil
+}
+
+// amidCopy handles a frame that has no place in a COPY. The server says so and ends the connection, or its COPY has
+// failed already. Where the frame would have to wait for replies the COPY is ended first: it might wait for ever.
+func (s *session) amidCopy(typ byte, frame []byte) error {
+	x := s.x
+	mess := x.copyMess
+	x.copyMess = true
+	err := s.extended(typ, frame)
+	if err == errStall { //nolint:errorlint // our own sentinel
+		x.copyIn, x.copyMess = false, mess
+		x.out.inject()
+		x.out.dst = wire.AppendCopyFail(x.out.dst, fmt.Sprintf("unexpected message type 0x%02X during COPY from stdin", typ))
+	}
+	return err
 }
 
 // query handles a simple Query, which also ends the client's unnamed statement.

@@ -29,8 +29,9 @@ type session struct {
 	skipping bool // after an error of ours or the server's: frames are dropped up to Sync
 	ended    bool
 	killed   bool
-	leaving  bool // drain: end as soon as no transaction is open
-	owned    uint64
+	leaving  bool   // drain: end as soon as no transaction is open
+	owned    uint64 // its number over all times
+	changes  uint32 // of its unnamed statement
 }
 
 // exchange is what a session needs only while it is being served. The worker lends it.
@@ -71,6 +72,7 @@ type exchange struct {
 	slack      int  // after a COPY that failed among Syncs: ReadyForQuery that may come beyond those owed
 	slackAfter bool // those come after the first entry's own
 	fence      bool // after a COPY that failed among Syncs: counting ReadyForQuery up to a fence
+	fenceDue   bool // as soon as the frame that is passed on has ended
 	fenceSeen  int
 	fenceSkips bool
 
@@ -82,6 +84,7 @@ type exchange struct {
 
 	spareU  []*unnamedStatement
 	effects *effect
+	owed    [opClose + 1]int // effects that wait for their replies, by op
 	next    *exchange
 }
 
@@ -98,8 +101,9 @@ const (
 // errTerminated ends a session that nobody need be told about.
 var errTerminated = errors.New("client terminated")
 
-// owner identifies the session on a server connection, over all times.
-func (s *session) owner() uint64 { return s.owned }
+// owner identifies the session and its unnamed statement of now on a server connection, over all times: a connection
+// that it used before may hold an older one.
+func (s *session) owner() uint64 { return s.owned<<32 | uint64(s.changes) }
 
 // read reads from the client, or returns loop.ErrWouldBlock.
 func (s *session) read(b []byte) (int, error) {
@@ -276,7 +280,9 @@ func (s *session) end(reason error) {
 	}
 	x := s.x
 	s.ended = true
+	amidst := false
 	if x != nil {
+		amidst = x.passOut > 0 && !x.passOutDrop
 		if x.waiter != nil {
 			s.leaveQueue()
 		}
@@ -284,7 +290,9 @@ func (s *session) end(reason error) {
 			s.letGo(s.state())
 		}
 	}
-	s.sayGoodbye(reason)
+	if !amidst { // half a row cannot be followed by anything
+		s.sayGoodbye(reason)
+	}
 	s.srv.forget(s)
 	for _, cs := range s.stmts {
 		s.srv.texts.Drop(cs.stmt)
@@ -335,10 +343,11 @@ func (s *session) letGo(how pool.Clean) {
 		c.Abandon(s.w.loop)
 	}
 	for i := len(x.led.q) - 1; i >= x.led.head; i-- {
+		s.abandon(x.led.q[i].effect)
 		x.dropEffect(x.led.q[i].effect)
 	}
 	x.led.reset()
-	x.open, x.copyIn, x.copySyncs, x.fence, x.copyMess = false, false, 0, false, false
+	x.open, x.copyIn, x.copySyncs, x.fence, x.fenceDue, x.copyMess = false, false, 0, false, false, false
 	x.seen, x.slack = false, 0
 	x.rest, x.passOut, x.fresh, x.checkShape = nil, 0, nil, false
 	s.pool.Counters.Transactions.Add(1)

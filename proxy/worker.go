@@ -92,6 +92,7 @@ func (x *exchange) newEffect(v effect) *effect {
 		x.effects = e.next
 	}
 	*e = v
+	x.owed[v.op]++
 	return e
 }
 
@@ -99,6 +100,7 @@ func (x *exchange) dropEffect(e *effect) {
 	if e == nil {
 		return
 	}
+	x.owed[e.op]--
 	*e = effect{next: x.effects}
 	x.effects = e
 }

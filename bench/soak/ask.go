@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,7 +122,11 @@ func (s *session) deallocate(ctx context.Context, name string) error {
 	if err := pl.Sync(); err != nil {
 		return errors.Join(err, pl.Close())
 	}
-	if err := pl.Close(); err != nil {
+	_, err := pl.GetResults() // before Close, which tells the last error and not the first
+	if closed := pl.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
 		s.did.add("  %v", err)
 		return err
 	}
@@ -137,7 +142,7 @@ func whole(r *pgconn.ResultReader) (*pgconn.Result, error) {
 // check compares an answer with what must come.
 func (r request) check(got *pgconn.Result) error {
 	if tag := got.CommandTag.String(); r.tag != "" && tag != r.tag {
-		return wrongf("%s: command tag %q instead of %q", r.sql, tag, r.tag)
+		return wrongf("%s: command tag %q instead of %q, %d rows, %s", r.sql, tag, r.tag, len(got.Rows), show(slices.Concat(got.Rows...)))
 	}
 	if r.want == nil {
 		if len(got.Rows) > 0 {

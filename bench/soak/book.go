@@ -35,8 +35,6 @@ func (b *book) begin(lines int) token {
 
 func (b *book) set(t token, o outcome) { b.entries[t&(1<<32-1)].outcome = o }
 
-func (b *book) outcome(t token) outcome { return b.entries[t&(1<<32-1)].outcome }
-
 // delta is the amount that a transaction of TPC-B moves. It follows from the token, so that the audit knows it too.
 func (t token) delta() int64 {
 	return rand.New(rand.NewPCG(uint64(t), 1)).Int64N(10_001) - 5000

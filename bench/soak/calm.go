@@ -13,10 +13,8 @@ import (
 	"github.com/sarnicdb/sarnic/proxy/pgtest"
 )
 
-const (
-	calmTime  = 30 * time.Second // within which everything must have come to rest
-	calmExtra = 3 * time.Second  // after which memory is looked at
-)
+// calmTime is within what everything must have come to rest.
+const calmTime = 30 * time.Second
 
 // calm waits until nothing is under way any more and returns what is left then. What does not come to rest is a failure.
 func (s *soak) calm(ctx context.Context) (sample, error) {
@@ -43,7 +41,7 @@ func (s *soak) calm(ctx context.Context) (sample, error) {
 			return now, err
 		}
 	}
-	if err := pause(ctx, calmExtra); err != nil {
+	if err := pause(ctx, s.o.settle); err != nil {
 		return sample{}, err
 	}
 	return s.proxy.sample(ctx)

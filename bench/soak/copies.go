@@ -77,7 +77,8 @@ func (w *worker) copyWithin(ctx context.Context) error {
 	err := w.s.ask(ctx, w.anyProtocol(), request{
 		statement{"copied", "SELECT $1::text, count(*) FROM copied WHERE token = $2::bigint"}, // no index: it reads a lot
 		[]string{tag, number(l.token)},
-		[]string{tag, number(l.total)}, "SELECT 1",
+		[]string{tag, number(l.total)},
+		"SELECT 1",
 	})
 	if err != nil {
 		return err

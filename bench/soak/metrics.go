@@ -14,6 +14,7 @@ import (
 // sample is what sarnic and the system say about the process at one time.
 type sample struct {
 	at          time.Time
+	version     string // of sarnic
 	clients     int
 	servers     map[string]int // connections of the pool by state
 	waiting     int
@@ -74,6 +75,8 @@ func readMetrics(text string) sample {
 		name, labels, _ := strings.Cut(key, "{")
 		n := int(x)
 		switch name {
+		case "sarnic_build_info":
+			s.version = label(labels, "version")
 		case "sarnic_clients":
 			s.clients += n
 		case "sarnic_pool_connections":

@@ -17,6 +17,7 @@ type options struct {
 	duration time.Duration
 	warmup   time.Duration
 	every    time.Duration
+	settle   time.Duration
 	seed     uint64
 	clients  int
 	vandals  int
@@ -38,6 +39,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.DurationVar(&o.duration, "duration", 10*time.Minute, "`time` under load, after the warm-up")
 	f.DurationVar(&o.warmup, "warmup", time.Minute, "`time` under load before memory and the rest are measured")
 	f.DurationVar(&o.every, "every", 5*time.Second, "`time` between two lines of progress")
+	f.DurationVar(&o.settle, "settle", 3*time.Second, "`time` between the end of the load and the last look at memory")
 	f.Uint64Var(&o.seed, "seed", 0, "of everything random; 0 takes any")
 	f.IntVar(&o.clients, "clients", 32, "workers")
 	f.IntVar(&o.vandals, "vandals", 5, "clients that leave in the worst ways")
@@ -46,7 +48,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.Float64Var(&o.rates.cancel, "cancel", 25, "cancel requests per second")
 	f.Float64Var(&o.rates.cut, "cut", 4, "workers' sockets cut per second")
 	f.Float64Var(&o.memory, "memory", 1.2, "`times` the resident set after the warm-up that it may be at the end, and 8 MB more")
-	f.StringVar(&o.log, "log", "", "`file` for what sarnic says; without it, kept in memory of the last failure only")
+	f.StringVar(&o.log, "log", "", "`file` for what sarnic says; without it, only what is wrong in it is shown")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}

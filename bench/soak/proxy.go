@@ -82,7 +82,11 @@ func (p *proxy) awaitReady(ctx context.Context) error {
 func (p *proxy) ended() error {
 	select {
 	case <-p.Done():
-		return fmt.Errorf("sarnic has ended by itself: %v: %s", p.Err(), p.lastWords())
+		how := p.Err()
+		if how == nil {
+			how = errors.New("exit status 0")
+		}
+		return fmt.Errorf("sarnic has ended by itself: %w: %s", how, p.lastWords())
 	default:
 		return nil
 	}

@@ -103,7 +103,8 @@ func (w *worker) largeArgument(ctx context.Context) error {
 	return w.check(w.s.ask(ctx, w.anyProtocol(), request{
 		statement{"argument", "SELECT $1::text, length($2::text), md5($2::text)"},
 		[]string{tag, argument},
-		[]string{tag, number(len(argument)), hex.EncodeToString(sum[:])}, "SELECT 1",
+		[]string{tag, number(len(argument)), hex.EncodeToString(sum[:])},
+		"SELECT 1",
 	}))
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,15 +10,16 @@ import (
 
 // report prints what was done and what came of it.
 func (s *soak) report(out io.Writer) {
-	fmt.Fprintf(out, "\nsoak of sarnic (%s) before PostgreSQL %s\n", commit(), s.pg.Install.Version)
+	fmt.Fprintf(out, "\nsoak of sarnic %s before PostgreSQL %s\n", s.warm.version, s.pg.Install.Version)
 	fmt.Fprintf(out, "seed %d, %s under load after %s of warm-up, %d workers and %d vandals on %d server connections\n\n",
 		s.o.seed, s.loaded.Round(time.Second), s.o.warmup, s.o.clients, s.o.vandals, s.o.pool)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	s.reportBooks(t)
-	for _, name := range s.tally.names() {
+	for _, name := range counted() {
 		fmt.Fprintf(t, "%d\t %s\n", s.tally.get(name), name)
 	}
 	t.Flush()
+	s.reportWork(out)
 	s.reportGrowth(out)
 	for i, text := range s.faults.shown() {
 		fmt.Fprintf(out, "\nFAILURE %d: %s\n", i+1, text)
@@ -35,6 +35,35 @@ func (s *soak) reportBooks(out io.Writer) {
 	}
 	fmt.Fprintf(out, "%d\t transactions acknowledged\n%d\t not committed\n%d\t of unknown outcome, %s\n%d\t of all these were a COPY\n",
 		n[present], n[absent], n[unknown], landed, copies)
+}
+
+// reportWork shows how often everything was done.
+func (s *soak) reportWork(out io.Writer) {
+	fmt.Fprintln(out)
+	var left, right []string
+	for _, j := range new(worker).jobs() {
+		left = append(left, fmt.Sprintf("%d\t %s", s.tally.get(j.name), j.name))
+	}
+	for _, p := range new(vandal).pranks() {
+		right = append(right, fmt.Sprintf("%d\t %s", s.tally.get(p.name), p.name))
+	}
+	columns(out, left)
+	fmt.Fprintln(out)
+	columns(out, right)
+}
+
+// columns prints pairs of cells, two pairs in a line.
+func columns(out io.Writer, pairs []string) {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight|tabwriter.TabIndent)
+	half := (len(pairs) + 1) / 2
+	for i, pair := range pairs[:half] {
+		fmt.Fprint(t, pair)
+		if half+i < len(pairs) {
+			fmt.Fprint(t, "\t "+pairs[half+i])
+		}
+		fmt.Fprintln(t)
+	}
+	t.Flush()
 }
 
 // reportGrowth shows the calm after the warm-up and at the end, and both ends of the time under load.
@@ -60,22 +89,4 @@ func figure(name string, n int64) string {
 		return mega(n)
 	}
 	return fmt.Sprint(n)
-}
-
-// commit is the version of the source this program was built from.
-func commit() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown commit"
-	}
-	revision, dirty := "unknown commit", ""
-	for _, one := range info.Settings {
-		switch {
-		case one.Key == "vcs.revision":
-			revision = one.Value[:min(12, len(one.Value))]
-		case one.Key == "vcs.modified" && one.Value == "true":
-			dirty = " with changes"
-		}
-	}
-	return revision + dirty
 }

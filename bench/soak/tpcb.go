@@ -140,7 +140,7 @@ func (w *worker) pipelinedTransfer(ctx context.Context) error {
 	if err := w.s.ask(ctx, extended, control("BEGIN")); err != nil {
 		return err
 	}
-	rs := append(t.requests, control("COMMIT"))
+	rs := slices.Concat(t.requests, []request{control("COMMIT")})
 	var syncs []int
 	for i := range rs {
 		if w.random.IntN(2) == 0 {

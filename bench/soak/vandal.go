@@ -150,7 +150,6 @@ func (v *vandal) end(nc net.Conn) {
 func (v *vandal) wrongPassword(ctx context.Context) error {
 	config := v.config.Copy()
 	config.Password += "?"
-	v.tally.add(wrongPasswords)
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {
 		return errors.Join(wrongf("a wrong password let it in"), conn.Close(ctx))
@@ -175,7 +174,6 @@ func (v *vandal) bogusCancel(ctx context.Context) error {
 		return err
 	}
 	defer nc.Close()
-	v.tally.add(bogusCancels)
 	if _, err := nc.Write(wire.AppendCancelRequest(nil, s.conn.PID(), secret)); err != nil {
 		return err
 	}

@@ -110,7 +110,12 @@ func (w *worker) logIn(ctx context.Context) bool {
 		app = fmt.Sprintf("soak-%d", w.id%5)
 	}
 	s, err := logIn(ctx, w.config, app, w.random, &w.did, func() { w.tally.add(waitNotices) })
-	if err != nil {
+	var told *pgconn.PgError
+	switch {
+	case errors.As(err, &told) && serverLost(told):
+		w.tally.add(refusedLost) // the one that was to try its settings
+		return false
+	case err != nil:
 		w.fault("login", err)
 		return false
 	}
@@ -164,7 +169,6 @@ func (w *worker) excused(job string, err error) bool {
 		w.fault(job, err)
 		return false
 	case w.s.cut.Load():
-		w.tally.add(cutsNoticed)
 		return false
 	case errors.As(err, &told):
 		return w.told(job, told)

@@ -21,7 +21,7 @@ import (
 //     and message are the server's (madeByProxy), for messages that are not the protocol only severity and SQLSTATE;
 //  7. the source location of an error that an injected Parse met before the client's own message (metEarlier), and the
 //     ParameterDescription that a Describe sends before such an error; in a failed transaction the injected Parse is
-//     refused (25P02) before the server looks at a wrong Bind (08P01);
+//     refused (25P02) before the server looks at the client's own message (lookedAtLater);
 //  8. what a cancelled statement was doing, as the context of 57014 tells it.
 
 // madeByProxy are the errors a proxy may have to make itself: it alone knows the client's statements, it logs the client
@@ -33,6 +33,9 @@ var madeByProxy = []string{
 
 // metEarlier are the errors an injected Parse meets in place of the Bind or Describe behind it.
 var metEarlier = []string{"25P02"}
+
+// lookedAtLater are errors of a message that comes behind an injected Parse.
+var lookedAtLater = []string{"08P01", "42P05", "42601"}
 
 // hiddenNames are the errors whose message names a statement.
 var hiddenNames = []string{"26000", "42P05", "08P01"}
@@ -109,7 +112,7 @@ func (c *comparison) equal(direct, proxied frame) bool {
 // sameReport compares two errors or notices field by field.
 func sameReport(direct, proxied map[byte]string) bool {
 	code := direct['C']
-	if code == "08P01" && proxied['C'] == "25P02" {
+	if slices.Contains(lookedAtLater, code) && proxied['C'] == "25P02" {
 		return true
 	}
 	compared := "SVCMDHPpqWstcdnFLR"

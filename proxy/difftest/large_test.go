@@ -13,8 +13,8 @@ import (
 
 const (
 	megabyte = 1 << 20
-	// largeClients send and receive messages of largeSize at the same time: held whole, they would need 160 MB.
-	largeClients = 8
+	// largeClients send and receive messages of largeSize at the same time: held whole, they would need 100 MB.
+	largeClients = 5
 	largeSize    = 20 * megabyte
 	// boundedMemory is what they may need: buffers of all sessions and the heap's slack.
 	boundedMemory = 40 * megabyte

@@ -13,16 +13,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sarnicdb/sarnic/proxy/pgtest"
 )
 
-// proxy is a running program under test.
+// proxy is a running program under test. It dies with the tests, however they end.
 type proxy struct {
+	*pgtest.Process
 	addr string
 	pid  int
 	log  string // the file with all it printed
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and err is set
-	err  error
 }
 
 // startProxy starts the program in front of a database with a pool of size connections, and ends it with the test.
@@ -40,24 +40,19 @@ func startProgram(t testing.TB, addr string, args ...string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: addr, log: filepath.Join(t.TempDir(), "sarnic.log"), done: make(chan struct{})}
+	p := &proxy{addr: addr, log: filepath.Join(t.TempDir(), "sarnic.log")}
 	out, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	p.cmd = exec.Command(path, append([]string{"serve"}, args...)...)
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SARNIC_") })
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", path, err)
+	cmd := exec.Command(path, append([]string{"serve"}, args...)...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SARNIC_") })
+	cmd.Stdout, cmd.Stderr = out, out
+	if p.Process, err = pgtest.StartProcess(cmd, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
-	p.pid = p.cmd.Process.Pid
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
+	p.pid = p.PID()
 	t.Cleanup(func() { p.end(t) })
 	if err := p.ready(t); err != nil {
 		t.Fatalf("%s: %v\n%s", path, err, p.printed())
@@ -67,20 +62,19 @@ func startProgram(t testing.TB, addr string, args ...string) *proxy {
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := pgtest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // ready waits until the program listens.
 func (p *proxy) ready(t testing.TB) error {
 	return pollUntil(t.Context(), func() (bool, error) {
 		select {
-		case <-p.done:
-			return false, fmt.Errorf("it ended: %v", p.err)
+		case <-p.Done():
+			return false, fmt.Errorf("it ended: %w", p.Err())
 		default:
 		}
 		conn, err := net.Dial("tcp", p.addr)
@@ -95,19 +89,18 @@ func (p *proxy) ready(t testing.TB) error {
 func (p *proxy) end(t testing.TB) {
 	t.Helper()
 	select {
-	case <-p.done:
-		t.Errorf("the proxy ended by itself: %v\n%s", p.err, p.printed())
+	case <-p.Done():
+		t.Errorf("the proxy ended by itself: %v\n%s", p.Err(), p.printed())
 		return
 	default:
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	if !p.endsWithin(200 * time.Millisecond) {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.Done():
+	case <-time.After(200 * time.Millisecond):
 	}
-	if !p.endsWithin(patience) {
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		t.Errorf("the proxy did not end after two SIGTERMs\n%s", p.printed())
+	if inTime, err := p.Stop(syscall.SIGTERM, patience); !inTime || err != nil {
+		t.Errorf("the proxy did not end after two SIGTERMs: %v\n%s", err, p.printed())
 	}
 	printed := p.printed()
 	for _, word := range []string{"DATA RACE", "panic:", "fatal error:"} {
@@ -118,15 +111,6 @@ func (p *proxy) end(t testing.TB) {
 	}
 	if t.Failed() && printed != "" {
 		t.Logf("the proxy printed:\n%s", printed)
-	}
-}
-
-func (p *proxy) endsWithin(limit time.Duration) bool {
-	select {
-	case <-p.done:
-		return true
-	case <-time.After(limit):
-		return false
 	}
 }
 

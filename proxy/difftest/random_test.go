@@ -9,11 +9,14 @@ import (
 	"testing"
 )
 
+// oneSeed is the environment variable for one seed; a transcript that fails then is made as short as it can be.
+const oneSeed = "SARNIC_RANDOM_SEED"
+
 // randomSteps is how many requests the two clients of one random run send.
 const randomSteps = 40
 
 // TestRandomPipelines plays random pipelines of two clients directly and through the proxy. SARNIC_RANDOM_SEED plays one
-// seed, SARNIC_RANDOM_RUNS that many.
+// seed and makes a failing transcript short, SARNIC_RANDOM_RUNS plays that many.
 func TestRandomPipelines(t *testing.T) {
 	seeds := randomSeeds(t)
 	for _, s := range servers {
@@ -27,7 +30,7 @@ func TestRandomPipelines(t *testing.T) {
 }
 
 func randomSeeds(t *testing.T) []uint64 {
-	if text := os.Getenv("SARNIC_RANDOM_SEED"); text != "" {
+	if text := os.Getenv(oneSeed); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			t.Fatal(err)
@@ -67,9 +70,13 @@ func playRandom(t *testing.T, s *server, seed uint64) {
 	}
 	p := startProxy(t, room.appDSN(), 1)
 	proxied := &run{script: script, addr: p.addr, who: room.account(), super: room.super, oracle: oracle, pieces: random}
-	if _, err := proxied.play(t.Context()); err != nil {
-		t.Errorf("%v\n%s", err, script.written())
+	if _, err = proxied.play(t.Context()); err == nil {
+		return
 	}
+	if os.Getenv(oneSeed) != "" {
+		script, err = shrink(t, room, script, err)
+	}
+	t.Errorf("%v\n%s", err, script.written())
 }
 
 const randomSetup = `CREATE TABLE t (n int PRIMARY KEY, v text); ALTER TABLE t OWNER TO app;
@@ -179,7 +186,7 @@ func randomMessage(random *rand.Rand, who string) string {
 	case n < 16:
 		return fmt.Sprintf("Bind %s %s [%d]", portal, name, random.IntN(5))
 	case n < 18:
-		return "Describe S " + name
+		return fmt.Sprintf("Parse %s %q | Describe S %s", name, randomPrepared(random, who), name)
 	case n < 20:
 		return "Close S " + name
 	case n == 20:

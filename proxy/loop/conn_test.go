@@ -154,7 +154,7 @@ func TestHalfClosedPeerIsStillAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.do(0, func(l *Loop) {
-			_ = l.Register(c, serve(func(f *Fiber) {
+			_ = l.Register(c, serve(func(*Fiber) {
 				question, err := readAll(c)
 				if len(question) > 0 {
 					if _, err := c.Write(answer[:3<<20]); err != nil {
@@ -475,7 +475,7 @@ func TestJobsThatHaveNotBegunAreWithdrawn(t *testing.T) {
 			})
 			r.wait(done, "the take-over")
 			r.do(0, func(*Loop) {})
-			r.do(0, func(l *Loop) {
+			r.do(0, func(*Loop) {
 				if stale {
 					t.Error("the withdrawn job ran")
 				}
@@ -520,8 +520,7 @@ func TestDetachWakesTheHandlerForWhatIsThere(t *testing.T) {
 	r := newRig(t, 1)
 	nc, peer := pair(t, "tcp")
 	served := make(chan string, 1)
-	var c *Conn
-	c = r.adopt(0, nc, nil)
+	c := r.adopt(0, nc, nil)
 	r.do(0, func(*Loop) {
 		c.SetHandler(serve(func(*Fiber) {
 			got, err := readAll(c)

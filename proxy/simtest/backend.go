@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
@@ -31,6 +32,8 @@ type Backend struct {
 
 	// Spoken is called when there may be something to Take that no Feed has asked for.
 	Spoken func()
+	// Tell hears what the process is sent and says; nil: nobody does.
+	Tell func(what string)
 	// committed is called after each commit; the reference keeps a history.
 	committed func()
 }
@@ -66,6 +69,9 @@ func (b *Backend) Listens() bool { return len(b.channels) > 0 }
 func (b *Backend) Take() []byte {
 	out := b.out
 	b.out = nil
+	if b.Tell != nil && len(out) > 0 {
+		b.Tell(">" + show(out))
+	}
 	return out
 }
 
@@ -88,6 +94,9 @@ func (b *Backend) run() {
 		}
 		body := append([]byte(nil), b.in[wire.HeaderLen:size]...)
 		b.in = b.in[size:]
+		if b.Tell != nil {
+			b.Tell(fmt.Sprintf("< %c %q", typ, body))
+		}
 		b.message(typ, body)
 	}
 	if b.hungUp && b.asleep == nil {

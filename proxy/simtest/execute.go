@@ -339,7 +339,7 @@ func (b *Backend) transactionCommand(st *statement) (tag string, err *wire.Error
 		if b.tx.block {
 			b.notice("WARNING", "25001", "there is already a transaction in progress")
 		}
-		b.tx.block = true
+		b.tx.block, b.tx.implicit = true, false
 		return "BEGIN", nil
 	case opCommit:
 		return b.endBlock("COMMIT"), nil

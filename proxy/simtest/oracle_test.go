@@ -13,7 +13,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sarnicdb/sarnic/proxy/pgtest"
-	"github.com/sarnicdb/sarnic/proxy/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
@@ -101,18 +100,4 @@ func settle(nc net.Conn, ref *reference) error {
 		}
 	}
 	return nil
-}
-
-// show writes frames down for a reader.
-func show(b []byte) string {
-	var s strings.Builder
-	for len(b) >= wire.HeaderLen {
-		typ, size, ok := wire.Header(b)
-		if !ok || size > len(b) {
-			break
-		}
-		fmt.Fprintf(&s, "  %c %q", typ, b[wire.HeaderLen:size])
-		b = b[size:]
-	}
-	return s.String()
 }

@@ -20,7 +20,6 @@ type reference struct {
 	said    int    // frames the backend has said
 	history []version
 	cancels int // pg_sleeps that were cancelled, so far
-	lost    bool
 }
 
 // version is the client's rows after a commit, and how many frames had been said by then.
@@ -38,7 +37,7 @@ func newReference(prefix string, major int) *reference {
 	r.b.committed = func() {
 		rows := r.db.Rows(prefix)
 		if last := r.history[len(r.history)-1]; !maps.Equal(last.rows, rows) {
-			r.history = append(r.history, version{r.said, rows})
+			r.history = append(r.history, version{r.said + frames(r.b.out) + frames(r.b.obuf), rows})
 		}
 	}
 	return r
@@ -56,11 +55,17 @@ func (r *reference) take() {
 	}
 	said := r.b.Take()
 	r.want = append(r.want, said...)
-	for len(said) > 0 {
-		_, size, _ := wire.Header(said)
-		said = said[size:]
-		r.said++
+	r.said += frames(said)
+}
+
+// frames counts whole frames.
+func frames(b []byte) (n int) {
+	for len(b) > 0 {
+		_, size, _ := wire.Header(b)
+		b = b[size:]
+		n++
 	}
+	return n
 }
 
 // settled reports whether everything that the client can wait for has come.
@@ -86,6 +91,16 @@ func (r *reference) observe(b []byte) error {
 		r.got = r.got[size:]
 	}
 	return nil
+}
+
+// errorAtHand is the error that the frame at hand, which did not fit, tells of.
+func (r *reference) errorAtHand() (severity, code string) {
+	typ, body, _, ok := wire.Next(r.got)
+	if !ok || typ != 'E' {
+		return "", ""
+	}
+	s, c := wire.ErrorCode(body)
+	return string(s), string(c)
 }
 
 func (r *reference) frame(typ byte, body []byte) error {
@@ -117,6 +132,17 @@ func (r *reference) endSleep(typ byte, body []byte) {
 	}
 	r.b.wake(nil)
 	r.take()
+}
+
+// runOn lets the reference finish what was sent, although nobody observes it, and reports whether a sleep was in its
+// way.
+func (r *reference) runOn() (slept bool) {
+	for r.b.Asleep() {
+		slept = true
+		r.b.wake(nil)
+		r.take()
+	}
+	return slept
 }
 
 // same compares the bodies of two frames of a type. Texts of errors are the speaker's own, as are process numbers and

@@ -15,6 +15,7 @@ type Script struct {
 	prefix string // of the keys of this client
 	Traits Traits
 	block  bool // a guess: inside a transaction block
+	open   bool // the last burst ended without a Sync
 	out    []byte
 }
 
@@ -24,10 +25,14 @@ type Traits struct {
 	Settings bool // SET and DISCARD: state that ties a client to its server connection, or must be cleaned up
 	Listens  bool // LISTEN, with notifications to itself
 	Prepares bool // PREPARE, EXECUTE and cursors in SQL
+	Mixed    bool // a Query or FunctionCall between an Execute and its Sync. PostgreSQL 18 then says that it is idle, does
+	// not commit, and fails the next command, which through a pool is on another connection
 }
 
 // AllTraits is everything.
-func AllTraits() Traits { return Traits{Sleeps: true, Settings: true, Listens: true, Prepares: true} }
+func AllTraits() Traits {
+	return Traits{Sleeps: true, Settings: true, Listens: true, Prepares: true, Mixed: true}
+}
 
 // NewScript begins the script of a client with keys of its own.
 func NewScript(rnd *rand.Rand, prefix string, traits Traits) *Script {
@@ -37,6 +42,10 @@ func NewScript(rnd *rand.Rand, prefix string, traits Traits) *Script {
 // Next is the next burst.
 func (s *Script) Next() []byte {
 	s.out = nil
+	if s.open && !s.Traits.Mixed {
+		s.out = wire.AppendSync(s.out)
+	}
+	s.open = false
 	kinds := []func(){
 		s.simple, s.simple, s.extended, s.extended, s.named, s.named, s.pipeline, s.portals, s.copyIn, s.copyOut, s.transaction,
 		s.splitUnnamed, s.flush, s.noise, s.function,
@@ -262,7 +271,9 @@ func (s *Script) pipeline() {
 			for range 1 + s.rnd.IntN(2) {
 				s.unnamed()
 			}
-			s.maybe(5, func() { s.query(s.statement()) }) // in the middle of a segment
+			if s.Traits.Mixed {
+				s.maybe(5, func() { s.query(s.statement()) })
+			}
 			s.out = wire.AppendSync(s.out)
 		}
 	}
@@ -287,7 +298,9 @@ func (s *Script) portals() {
 func (s *Script) flush() {
 	s.unnamed()
 	s.out = wire.AppendFlush(s.out)
-	s.maybe(2, func() { s.out = wire.AppendSync(s.out) })
+	if s.open = s.rnd.IntN(2) == 0; !s.open {
+		s.out = wire.AppendSync(s.out)
+	}
 }
 
 // noise is messages that have no place where they are: late COPY data, a Sync too many, an empty Flush.

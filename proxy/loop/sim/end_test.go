@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -169,7 +170,7 @@ func TestCuts(t *testing.T) {
 			if end == loop.ErrWouldBlock || w.Counts().Cuts[how] != 1 {
 				t.Fatalf("cut %d, seed %d: ended with %v after %q; %+v", how, seed, end, got, w.Counts())
 			}
-			if !bytes.HasPrefix([]byte("0123456789abcdef"), got) {
+			if !strings.HasPrefix("0123456789abcdef", string(got)) {
 				t.Fatalf("cut %d, seed %d: read %q", how, seed, got)
 			}
 			_, err := b.TryRead(make([]byte, 1))

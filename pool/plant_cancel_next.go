@@ -1,0 +1,5 @@
+//go:build plant_cancel_next
+
+package pool
+
+const plantCancelNext = true

@@ -1,0 +1,5 @@
+//go:build plant_forget_unnamed
+
+package proxy
+
+const plantForgetUnnamed = true

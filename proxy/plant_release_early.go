@@ -1,0 +1,5 @@
+//go:build plant_release_early
+
+package proxy
+
+const plantReleaseEarly = true
