@@ -145,6 +145,17 @@ func (st *Statements) Oldest() *Prepared { return st.head }
 // Len is how many copies there are.
 func (st *Statements) Len() int { return len(st.by) }
 
+// ClearSettled forgets every copy but those whose Parse is not answered yet: the server dropped what it had then.
+func (st *Statements) ClearSettled() {
+	for p := st.head; p != nil; {
+		next := p.next
+		if p.Segment == 0 {
+			st.Remove(p.Statement)
+		}
+		p = next
+	}
+}
+
 // Clear forgets every copy: the server dropped them, or is gone.
 func (st *Statements) Clear() {
 	for st.head != nil {

@@ -33,13 +33,13 @@ func (s *session) pinFor(r pinReason) {
 }
 
 // notePin looks at a statement's text before it is sent. The look is at words, wherever they stand, in a comment or
-// a literal too: it errs on the side of pinning.
-func (s *session) notePin(sql []byte) {
-	if s.pin == notPinned {
-		if r := scan(sql); r != notPinned {
-			s.pinFor(r)
-		}
+// a literal too: it errs on the side of pinning. drops says that it may end prepared statements.
+func (s *session) notePin(sql []byte) (drops bool) {
+	sc := scanner{start: true}
+	if _, r := sc.words(sql, true); r != notPinned {
+		s.pinFor(r)
 	}
+	return sc.drops
 }
 
 // noteFunction looks at a FunctionCall. Of a user's own function no more is known than of one in a SELECT.
@@ -88,10 +88,12 @@ func (s *session) noteTag(tag []byte) {
 	default:
 		return
 	}
-	x.server.Statements.Clear()
+	x.server.Statements.ClearSettled()
 	for name, cs := range s.stmts {
-		s.srv.texts.Drop(cs.stmt)
-		delete(s.stmts, name)
+		if cs.segment == 0 { // what was sent behind it is not answered yet, and stays
+			s.srv.texts.Drop(cs.stmt)
+			delete(s.stmts, name)
+		}
 	}
 }
 
@@ -117,6 +119,7 @@ type scanner struct {
 	before bool // what start was before what looks like a comment
 	depth  int  // of comments
 	line   bool // in a comment that ends with its line
+	drops  bool // a DEALLOCATE or DISCARD was seen
 	long   bool // in a word too long to be one of interest
 	tail   []byte
 }
@@ -275,7 +278,10 @@ func (sc *scanner) first(w, rest []byte) pinReason {
 			return notPinned
 		}
 		return pinSessionStatement
+	case is(w, "discard"):
+		sc.drops = true
 	case is(w, "deallocate"):
+		sc.drops = true
 		next := firstWord(rest)
 		if is(next, "prepare") {
 			next = firstWord(trimWord(rest))

@@ -37,7 +37,7 @@ func (s *session) parse(frame []byte) error {
 	if !ok {
 		return s.malformed(kindParse)
 	}
-	s.notePin(sql)
+	s.drops = s.notePin(sql) || s.drops
 	if len(name) == 0 {
 		s.parseUnnamed(frame)
 		return nil
@@ -73,12 +73,14 @@ func (s *session) parseAgain(name, sql, types []byte) error {
 	if !x.led.settled() {
 		return errStall // a DEALLOCATE may be under way
 	}
-	server, _, err := s.statementFor(name)
-	if err == errDone { //nolint:errorlint // our own sentinel
-		return nil
-	}
-	if err != nil {
-		return err
+	server := s.stmts[string(name)].stmt.Name
+	if x.server.Statements.Peek(s.stmts[string(name)].stmt) == nil {
+		var err error
+		if server, _, err = s.statementFor(name); err == errDone { //nolint:errorlint // our own sentinel
+			return nil
+		} else if err != nil {
+			return err
+		}
 	}
 	x.out.skip()
 	x.out.dst = wire.AppendParseTail(x.out.dst, server, sql, types)
@@ -191,7 +193,7 @@ func (s *session) statementFor(name []byte) (server string, cs *clientStatement,
 		return cs.stmt.Name, cs, nil // parsed a few frames ago, on this very connection, and not made room with since
 	}
 	switch {
-	case copied != nil && copied.Segment != 0:
+	case copied != nil && (copied.Segment != 0 || copied.Shape == 0 && !x.led.settled()):
 		return "", nil, errStall
 	case copied != nil && (copied.Shape == cs.shape || cs.shape == 0):
 		return cs.stmt.Name, cs, nil
@@ -252,6 +254,22 @@ func (s *session) unnamedFor() error {
 	x.out.dst = wire.AppendDescribe(x.out.dst, 'S', "")
 	x.led.push(entry{kind: kindDescribeStatement, act: swallow, effect: x.newEffect(effect{op: opUnnamedShape})})
 	return errStall
+}
+
+// unnamedUnsettled reports whether a frame of an earlier segment that is not answered yet may or may not change the
+// server's unnamed statement: one that is skipped leaves another client's there.
+func (s *session) unnamedUnsettled() bool {
+	q := s.x.led.q[s.x.led.head:]
+	last := len(q) - 1
+	for last >= 0 && q[last].kind != kindSync {
+		last--
+	}
+	for i := range last {
+		if e := q[i].effect; e != nil && (e.op == opUnnamedParse || e.op == opUnnamedCopy || e.op == opUnnamedDrop) {
+			return true
+		}
+	}
+	return false
 }
 
 // errDone means that the frame at hand has been answered.
@@ -355,13 +373,12 @@ func (s *session) closeTarget(frame []byte) error {
 // dropUnnamed notes that a frame ends the unnamed statement, of the client and of the server.
 func (s *session) dropUnnamed() *effect {
 	x := s.x
-	if s.unnamed != nil {
-		s.changes++
-	}
-	x.server.Unnamed = s.owner()
 	if s.unnamed == nil {
+		x.server.Unnamed = 0 // should the frame be skipped, another client's is still there
 		return nil
 	}
+	s.changes++
+	x.server.Unnamed = s.owner()
 	e := x.newEffect(effect{op: opUnnamedDrop, old: s.unnamed})
 	s.unnamed = nil
 	return e

@@ -397,7 +397,9 @@ func (s *session) failed(body []byte) (keep bool, err error) {
 	if e == nil {
 		return true, nil
 	}
-	x.seen = true
+	if !x.seen {
+		s.firstReply(e)
+	}
 	inCopy := x.copyIn || x.copySyncs > 0
 	keep = e.act != replace || (e.kind == kindParse && string(code) != e.effect.err.Code)
 	if !keep {

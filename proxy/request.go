@@ -170,6 +170,9 @@ func (s *session) requests(b []byte) (used int, err error) {
 		}
 		o.pos += size
 	}
+	if o.from > o.pos {
+		o.pos = o.from // a frame that was left out and could not be answered: the client is gone
+	}
 	used = o.pos
 	if err == errStall { //nolint:errorlint // our own sentinel
 		err = nil
@@ -238,6 +241,12 @@ func (s *session) request(b []byte) (size int, err error) {
 		if ok, err := s.acquire(); !ok || err != nil {
 			return 0, err
 		}
+	}
+	if x.settle {
+		if !x.led.settled() {
+			return 0, errStall
+		}
+		x.settle = false
 	}
 	if !whole {
 		return s.large(typ, size, b)
@@ -418,7 +427,7 @@ func (s *session) query(frame []byte) error {
 	if x.copyIn {
 		x.copyMess = true
 	}
-	s.notePin(frame[wire.HeaderLen:])
+	x.settle = s.notePin(frame[wire.HeaderLen:])
 	s.unsynced()
 	x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
 	return nil
@@ -453,6 +462,7 @@ func (s *session) extended(typ byte, frame []byte) error {
 		return s.closeTarget(frame)
 	}
 	x.led.push(entry{kind: kindExecute})
+	x.settle = s.drops
 	return nil
 }
 
@@ -468,7 +478,8 @@ func (s *session) large(typ byte, size int, b []byte) (used int, err error) {
 		s.scanPart(b[wire.HeaderLen:], false)
 		x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
 	case 'P':
-		return 0, refuseLarge(size)
+		s.leaveAfterAnswers(refuseLarge(size))
+		return 0, nil
 	case 'B':
 		x.open = true
 		if err := s.bindHead(b[wire.HeaderLen:], size); err != nil {
@@ -482,7 +493,8 @@ func (s *session) large(typ byte, size int, b []byte) (used int, err error) {
 			return 0, err
 		}
 	default:
-		return 0, &wire.Error{Severity: "FATAL", Code: wire.CodeProtocolViolation, Message: "invalid message length"}
+		s.leaveAfterAnswers(badFrame(typ, false))
+		return 0, nil
 	}
 	x.passIn = size - len(b)
 	return len(b), nil

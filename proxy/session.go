@@ -29,6 +29,7 @@ type session struct {
 	skipping bool // after an error of ours or the server's: frames are dropped up to Sync
 	ended    bool
 	killed   bool
+	drops    bool   // it has prepared a DEALLOCATE or DISCARD
 	leaving  bool   // drain: end as soon as no transaction is open
 	owned    uint64 // its number over all times
 	changes  uint32 // of its unnamed statement
@@ -52,6 +53,7 @@ type exchange struct {
 	hold      int64  // until when an unfinished request is held back; 0: none is
 	stalled   bool   // no request is read until the ledger is settled
 	again     bool   // input that was left is to be looked at before waiting
+	settle    bool   // the next frame waits until every reply has come: a DEALLOCATE is under way
 	canceled  bool   // while waiting for a connection
 	apply     bool   // the connection just acquired has other settings than the client
 	segment   uint32 // frames between two Syncs have the same

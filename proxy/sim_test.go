@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -328,12 +327,4 @@ func (sv *simServer) flush() bool {
 		_ = sv.end.Close()
 	}
 	return !sv.closed
-}
-
-// tags lists what tells the clients apart.
-func (s *simScene) tags() (all []string) {
-	for _, c := range s.clients {
-		all = append(all, c.tag)
-	}
-	return slices.Clip(all)
 }

@@ -142,7 +142,8 @@ func whole(r *pgconn.ResultReader) (*pgconn.Result, error) {
 // check compares an answer with what must come.
 func (r request) check(got *pgconn.Result) error {
 	if tag := got.CommandTag.String(); r.tag != "" && tag != r.tag {
-		return wrongf("%s: command tag %q instead of %q, %d rows, %s", r.sql, tag, r.tag, len(got.Rows), show(slices.Concat(got.Rows...)))
+		return wrongf("%s: command tag %q instead of %q, %d rows, %s",
+			r.sql, tag, r.tag, len(got.Rows), show(slices.Concat(got.Rows...)))
 	}
 	if r.want == nil {
 		if len(got.Rows) > 0 {

@@ -65,7 +65,8 @@ func (a *audit) read(ctx context.Context) error {
 		t := token(values[0])
 		a.lines[t] = int(values[1])
 		if !a.known(t) || values[1] != values[2] {
-			a.fault("a COPY left rows that nobody wrote, or some twice: token %d has %d rows, %d of them distinct", t, values[1], values[2])
+			a.fault("a COPY left rows that nobody wrote, or some twice: token %d has %d rows, %d of them distinct",
+				t, values[1], values[2])
 		}
 	}}
 	_, err := a.conn.CopyTo(ctx, copied, "COPY (SELECT token, count(*), count(DISTINCT line) FROM copied GROUP BY token) TO STDOUT")
@@ -104,7 +105,9 @@ func (o outcome) String() string {
 
 // balances adds up: what was moved in one table was moved in all.
 func (a *audit) balances(ctx context.Context) error {
-	results, err := a.conn.Exec(ctx, `SELECT (SELECT sum(abalance) FROM accounts), (SELECT sum(tbalance) FROM tellers), (SELECT sum(bbalance) FROM branches)`).ReadAll()
+	const sql = `SELECT (SELECT sum(abalance) FROM accounts), (SELECT sum(tbalance) FROM tellers),
+		(SELECT sum(bbalance) FROM branches)`
+	results, err := a.conn.Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,8 @@ func (s *soak) calm(ctx context.Context) (sample, error) {
 // serverSide asks PostgreSQL what it has of sarnic, and says what is wrong with that.
 func (s *soak) serverSide(ctx context.Context, now sample) (why string, err error) {
 	const sql = `SELECT count(*), count(*) FILTER (WHERE state <> 'idle' OR xact_start IS NOT NULL),
-		string_agg(pid || ' ' || coalesce(state, '?') || ' ' || left(query, 60), '; ') FILTER (WHERE state <> 'idle' OR xact_start IS NOT NULL),
+		string_agg(pid || ' ' || coalesce(state, '?') || ' ' || left(query, 60), '; ')
+			FILTER (WHERE state <> 'idle' OR xact_start IS NOT NULL),
 		(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
 		FROM pg_stat_activity WHERE usename = '` + user + `' AND backend_type = 'client backend'`
 	row, err := adminRow(ctx, s.pg, sql)

@@ -116,8 +116,8 @@ func (c *chaos) terminate(ctx context.Context, random *rand.Rand) {
 }
 
 func (c *chaos) terminateOne(ctx context.Context, conn *pgconn.PgConn, random *rand.Rand) error {
-	results, err := conn.Exec(ctx, fmt.Sprintf(
-		"SELECT pid FROM pg_stat_activity WHERE usename = '%s' AND backend_type = 'client backend' ORDER BY backend_start", user)).ReadAll()
+	const sql = "SELECT pid FROM pg_stat_activity WHERE usename = '" + user + "' AND backend_type = 'client backend' ORDER BY pid"
+	results, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return err
 	}

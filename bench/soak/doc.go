@@ -1,9 +1,9 @@
 // Command soak works a sarnic for minutes while everything around it goes wrong, and then counts.
 //
-// It starts a throwaway PostgreSQL and a sarnic in front of it. Workers run TPC-B and other requests over every part of
-// the protocol; vandals log in and leave in the worst ways; chaos terminates server connections, cancels statements and
-// cuts the workers' sockets. What is random comes from -seed. Afterwards everybody leaves, and the books are compared
-// with the tables.
+// It starts a throwaway PostgreSQL and a sarnic in front of it, which a rush makes use all its loops. Workers run TPC-B
+// and other requests over every part of the protocol; vandals log in and leave in the worst ways; chaos terminates
+// server connections, cancels statements and cuts the workers' sockets. What is random comes from -seed. Afterwards
+// everybody leaves, and the books are compared with the tables.
 //
 // What must hold:
 //   - every answer carries the tag of the request it belongs to, so one that is another client's, or an earlier one, is seen;
@@ -17,6 +17,6 @@
 //   - SIGTERM ends it with code 0.
 //
 // Reading order: main.go, options.go, soak.go (the phases), worker.go (what a worker does), session.go and ask.go (one
-// client), tpcb.go, reads.go, copies.go, chaos.go, vandal.go, vanish.go; book.go and audit.go (what must be in the tables), calm.go (what must
-// be gone), watch.go, report.go; schema.go, proxy.go and metrics.go set the stage.
+// client), tpcb.go, reads.go, copies.go, chaos.go, vandal.go, vanish.go; book.go and audit.go (what must be in the
+// tables), calm.go (what must be gone), watch.go, report.go; schema.go, proxy.go, metrics.go and rush.go set the stage.
 package main

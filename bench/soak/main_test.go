@@ -32,7 +32,8 @@ func TestSoak(t *testing.T) {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			var out, status strings.Builder
 			err := run(t.Context(), []string{
-				"-sarnic", sarnic, "-pg", fmt.Sprint(version), "-seed", "1", "-warmup", "2s", "-duration", "5s", "-every", "1s", "-settle", "500ms",
+				"-sarnic", sarnic, "-pg", fmt.Sprint(version), "-seed", "1",
+				"-warmup", "2s", "-duration", "5s", "-every", "1s", "-settle", "500ms",
 				"-clients", "16", "-vandals", "3", "-pool", "4", "-memory", "3",
 			}, &out, &status)
 			if err != nil {

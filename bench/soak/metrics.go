@@ -19,6 +19,7 @@ type sample struct {
 	servers     map[string]int // connections of the pool by state
 	waiting     int
 	fibers      int
+	loops       map[int]int // connections by loop
 	goroutines  int
 	descriptors int
 	rss         int64
@@ -65,7 +66,7 @@ func (p *proxy) sample(ctx context.Context) (sample, error) {
 
 // readMetrics adds up what is told per pool and per loop.
 func readMetrics(text string) sample {
-	s := sample{servers: make(map[string]int)}
+	s := sample{servers: make(map[string]int), loops: make(map[int]int)}
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		x, err := strconv.ParseFloat(value, 64)
@@ -89,6 +90,10 @@ func readMetrics(text string) sample {
 			s.requests += n
 		case "sarnic_loop_fibers":
 			s.fibers += n
+		case "sarnic_loop_connections":
+			if loop, err := strconv.Atoi(label(labels, "loop")); err == nil {
+				s.loops[loop] = n
+			}
 		case "sarnic_loop_slow_turns_total":
 			s.slowTurns += n
 		case "go_goroutines":

@@ -22,6 +22,7 @@ type options struct {
 	clients  int
 	vandals  int
 	pool     int
+	loops    int
 	rates    rates
 	memory   float64 // how many times the resident set after the warm-up it may be at the end
 	log      string
@@ -44,6 +45,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.IntVar(&o.clients, "clients", 32, "workers")
 	f.IntVar(&o.vandals, "vandals", 5, "clients that leave in the worst ways")
 	f.IntVar(&o.pool, "pool", 8, "server connections")
+	f.IntVar(&o.loops, "loops", 2, "event loops of sarnic, all of which it is made to use")
 	f.Float64Var(&o.rates.terminate, "terminate", 2, "server connections terminated per second")
 	f.Float64Var(&o.rates.cancel, "cancel", 25, "cancel requests per second")
 	f.Float64Var(&o.rates.cut, "cut", 4, "workers' sockets cut per second")
@@ -64,8 +66,9 @@ func (o *options) check(extra int) error {
 		return errors.New("unexpected arguments")
 	case o.duration <= 0 || o.warmup < 0 || o.every <= 0:
 		return errors.New("times must be more than 0")
-	case o.clients < 1 || o.pool < 1 || o.vandals < 0:
-		return fmt.Errorf("needs a client and a server connection, got -clients %d -pool %d -vandals %d", o.clients, o.pool, o.vandals)
+	case o.clients < 1 || o.pool < 1 || o.loops < 1 || o.vandals < 0:
+		return fmt.Errorf("needs a client, a server connection and a loop, got -clients %d -pool %d -loops %d -vandals %d",
+			o.clients, o.pool, o.loops, o.vandals)
 	case o.rates.terminate < 0 || o.rates.cancel < 0 || o.rates.cut < 0:
 		return errors.New("rates must not be negative")
 	}

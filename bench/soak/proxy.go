@@ -43,7 +43,8 @@ func startProxy(ctx context.Context, o *options, pg *pgtest.Postgres, dir string
 	defer log.Close() // the child has its own copy
 	argv := []string{
 		o.sarnic, "serve", "--upstream", pg.DSN(user, password, database), "--listen", addr, "--http", web,
-		"--pool-size", strconv.Itoa(o.pool), "--max-clients", strconv.Itoa(o.clients + 100), "--log-format", "text",
+		"--pool-size", strconv.Itoa(o.pool), "--loops", strconv.Itoa(o.loops),
+		"--max-clients", strconv.Itoa(o.clients + 100), "--log-format", "text",
 	}
 	cmd := &exec.Cmd{Path: o.sarnic, Args: argv, Dir: dir, Stdout: log, Stderr: log}
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GORACE=halt_on_error=1"}

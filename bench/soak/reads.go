@@ -13,7 +13,8 @@ import (
 // look reads the worker's own canary, and what a client that went before may have left in the session.
 func (w *worker) look(ctx context.Context) error {
 	tag := w.tag()
-	const sql = "SELECT $1::text, secret, current_setting('work_mem'), current_setting('application_name') FROM canaries WHERE worker = $2::int"
+	const sql = "SELECT $1::text, secret, current_setting('work_mem'), current_setting('application_name') " +
+		"FROM canaries WHERE worker = $2::int"
 	return w.check(w.s.ask(ctx, w.anyProtocol(), request{
 		statement{"look", sql}, []string{tag, number(w.id)}, []string{tag, w.secret, workMem, w.s.app}, "SELECT 1",
 	}))
@@ -47,7 +48,10 @@ func (w *worker) deallocate(ctx context.Context) error {
 func (w *worker) sleep(ctx context.Context) error {
 	tag := w.tag()
 	return w.check(w.s.ask(ctx, w.anyProtocol(), request{
-		statement{"sleep", "SELECT $1::text, pg_sleep($2::float8)::text"}, []string{tag, "0.0" + number(10+w.random.IntN(60))}, []string{tag, ""}, "SELECT 1",
+		statement{"sleep", "SELECT $1::text, pg_sleep($2::float8)::text"},
+		[]string{tag, "0.0" + number(10+w.random.IntN(60))},
+		[]string{tag, ""},
+		"SELECT 1",
 	}))
 }
 

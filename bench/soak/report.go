@@ -11,8 +11,8 @@ import (
 // report prints what was done and what came of it.
 func (s *soak) report(out io.Writer) {
 	fmt.Fprintf(out, "\nsoak of sarnic %s before PostgreSQL %s\n", s.warm.version, s.pg.Install.Version)
-	fmt.Fprintf(out, "seed %d, %s under load after %s of warm-up, %d workers and %d vandals on %d server connections\n\n",
-		s.o.seed, s.loaded.Round(time.Second), s.o.warmup, s.o.clients, s.o.vandals, s.o.pool)
+	fmt.Fprintf(out, "seed %d, %s under load after %s of warm-up, %d workers and %d vandals, %d server connections, %d loops\n\n",
+		s.o.seed, s.loaded.Round(time.Second), s.o.warmup, s.o.clients, s.o.vandals, s.o.pool, s.o.loops)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	s.reportBooks(t)
 	for _, name := range counted() {

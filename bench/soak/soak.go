@@ -106,6 +106,9 @@ func (s *soak) close() {
 // run goes through the phases. What must not happen is in the faults; an error ends the run early.
 func (s *soak) run(ctx context.Context) error {
 	after := context.WithoutCancel(ctx) // what is counted after an interrupted load
+	if err := s.rush(after); err != nil {
+		return err
+	}
 	s.load(ctx, 1, s.o.warmup)
 	var err error
 	if s.warm, err = s.calm(after); err != nil {

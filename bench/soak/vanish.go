@@ -34,7 +34,8 @@ func (v *vandal) with(ctx context.Context, play func(*pgconn.HijackedConn) error
 
 // gone reports whether err is the end of a connection.
 func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || // pgconn itself closes after a write that failed in a COPY
+		errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 

@@ -69,8 +69,12 @@ func (s sample) String() string {
 			states = append(states, fmt.Sprintf("%d %s", n, state))
 		}
 	}
-	return fmt.Sprintf("%d clients, servers %s, %d waiting, %d fibers, %d goroutines, %d descriptors, RSS %s, heap %s",
-		s.clients, strings.Join(states, " "), s.waiting, s.fibers, s.goroutines, s.descriptors, mega(s.rss), mega(s.heap))
+	var loops []string
+	for i := range len(s.loops) {
+		loops = append(loops, fmt.Sprint(s.loops[i]))
+	}
+	return fmt.Sprintf("%d clients, servers %s, sockets %s, %d waiting, %d fibers, %d goroutines, %d descriptors, RSS %s, heap %s",
+		s.clients, strings.Join(states, " "), strings.Join(loops, "+"), s.waiting, s.fibers, s.goroutines, s.descriptors, mega(s.rss), mega(s.heap))
 }
 
 func mega(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/(1<<20)) }

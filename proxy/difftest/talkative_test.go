@@ -181,8 +181,17 @@ func TestServerThatStopsReading(t *testing.T) {
 	a.isServed(t, "first")
 	before := p.peakMemory(t)
 	large := encoded(&pgproto3.Query{String: "SELECT " + strings.Repeat("x", 3*largeSize)})
+	begun := 8 << 20 // enough that the proxy has taken a server connection for it, or the jam is complete
+	_ = a.conn.SetWriteDeadline(time.Now().Add(3 * time.Second))
+	_, err := a.conn.Write(large[:begun])
+	_ = a.conn.SetWriteDeadline(time.Time{})
 	done := make(chan error, 1)
-	go func() { done <- a.write(large) }()
+	go func() {
+		if err == nil {
+			err = a.write(large[begun:])
+		}
+		done <- err
+	}()
 	b.send(t, `Query "SELECT b"`)
 	a.reset()
 	if err := <-done; err == nil {

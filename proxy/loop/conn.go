@@ -343,6 +343,9 @@ func (c *Conn) serveAgain() {
 // Close ends the connection at once; what was not sent is lost. A fiber waiting on it is woken; a handler's job that
 // has not begun is withdrawn. Idempotent.
 func (c *Conn) Close() error {
+	if c.nc != nil {
+		return c.nc.Close() // not adopted: any goroutine may close it, as any net.Conn
+	}
 	if c.closed {
 		return nil
 	}

@@ -28,7 +28,7 @@ func TestModelAgainstPostgres(t *testing.T) {
 			defer admin.Close(context.Background())
 			run(t, admin, "create table kv (k text primary key, v int4)")
 			bursts := 0
-			for seed := range uint64(300) {
+			for seed := range uint64(schedules / 5) {
 				run(t, admin, "truncate kv")
 				n, err := compare(t, dsn, version, seed)
 				if err != nil {

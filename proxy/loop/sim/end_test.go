@@ -152,7 +152,8 @@ func TestCuts(t *testing.T) {
 			w := bare(seed)
 			a, b := w.Pair("ours", "theirs")
 			a.CutAfter(10, how)
-			rest := []byte("0123456789abcdef")
+			const sent = "0123456789abcdef"
+			rest := []byte(sent)
 			b.OnEvent(func() {
 				n, _ := b.TryWrite(rest)
 				rest = rest[n:]
@@ -170,7 +171,7 @@ func TestCuts(t *testing.T) {
 			if end == loop.ErrWouldBlock || w.Counts().Cuts[how] != 1 {
 				t.Fatalf("cut %d, seed %d: ended with %v after %q; %+v", how, seed, end, got, w.Counts())
 			}
-			if !strings.HasPrefix("0123456789abcdef", string(got)) {
+			if !strings.HasPrefix(sent, string(got)) {
 				t.Fatalf("cut %d, seed %d: read %q", how, seed, got)
 			}
 			_, err := b.TryRead(make([]byte, 1))

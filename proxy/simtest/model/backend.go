@@ -119,11 +119,11 @@ func (b *Backend) End() {
 // Run does what can be done with what has been fed.
 func (b *Backend) Run() {
 	for b.resume == nil && !b.dead {
-		typ, size, ok := byte(0), 0, true
 		if len(b.in) < wire.HeaderLen {
 			return
 		}
-		if typ, size, ok = wire.Header(b.in); !ok {
+		typ, size, ok := wire.Header(b.in)
+		if !ok {
 			b.violate("invalid length of a %q", typ)
 			b.fatal("invalid message length")
 			return
