@@ -31,14 +31,15 @@ deps: ## install what the tests need (gcc, PostgreSQL, Redis); fails with the na
 
 test: deps build vet sim race race-std ## everything, with the race detector, on both drivers of proxy/loop
 
-sim: ## 10,000 simulated schedules over the sessions and pools; SARNIC_SIM_SEED=n replays one, SARNIC_SIM_COUNT=n sets how many
+sim: ## simulated schedules over the sessions and pools; SARNIC_SIM_SEED=n replays one, SARNIC_SIM_COUNT=n sets how many
 	go test -count=1 -timeout 20m -v -run '^(TestSchedules|TestPlantedBugsAreFound)$$' ./proxy
 
 race:
 	go test -race -timeout 20m ./...
 
 race-std:
-	go test -race -timeout 20m -tags loop_std $(LOOP_PACKAGES)
+	go test -race -timeout 20m -tags loop_std $$(go list $(LOOP_PACKAGES) | grep -v /difftest)
+	go test -race -timeout 20m -tags loop_std -run 'TestTranscripts|TestRandomPipelines' ./proxy/difftest
 
 vet:
 	go vet ./...

@@ -59,7 +59,7 @@ func (p *Pool) TryAcquire(f *loop.Fiber) *Conn {
 	}
 	for c := p.lists[Idle].tail; c != nil; c = c.prev {
 		// One that can be read is going away or has news: its own fiber deals with it.
-		if c.Net.Loop() == l && !c.Net.Ready(loop.Readable) {
+		if c.Net.Loop() == l && !c.Net.Stirs() {
 			s.move(c, Busy)
 			s.mu.Unlock()
 			f.Attach(c.Net)

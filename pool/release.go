@@ -42,7 +42,7 @@ func (p *Pool) give(c *Conn) {
 	l := c.Net.Loop()
 	s := p.set
 	s.mu.Lock()
-	if closed := s.closed; closed || c.expires <= l.Now() || c.Net.Ready(loop.Readable) {
+	if closed := s.closed; closed || c.expires <= l.Now() || c.Net.Stirs() {
 		s.mu.Unlock()
 		if closed || !p.settle(c) {
 			p.discard(c, "end of life")

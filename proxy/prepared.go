@@ -256,22 +256,6 @@ func (s *session) unnamedFor() error {
 	return errStall
 }
 
-// unnamedUnsettled reports whether a frame of an earlier segment that is not answered yet may or may not change the
-// server's unnamed statement: one that is skipped leaves another client's there.
-func (s *session) unnamedUnsettled() bool {
-	q := s.x.led.q[s.x.led.head:]
-	last := len(q) - 1
-	for last >= 0 && q[last].kind != kindSync {
-		last--
-	}
-	for i := range last {
-		if e := q[i].effect; e != nil && (e.op == opUnnamedParse || e.op == opUnnamedCopy || e.op == opUnnamedDrop) {
-			return true
-		}
-	}
-	return false
-}
-
 // errDone means that the frame at hand has been answered.
 var errDone = errors.New("done")
 

@@ -305,8 +305,11 @@ func TestSettingsAreRefusedAtLogin(t *testing.T) {
 	pgtest.Each(t, func(t *testing.T, pg *pgtest.Postgres) {
 		r, db := real(t, pg, nil)
 		for _, c := range [][3]string{
-			{"TimeZone", "Nowhere/None", "22023"}, {"no_such_setting", "1", "42704"}, {"work_mem", "lots", "22023"},
-			{"shared_buffers", "1GB", "55P02"}, {"my.x'y", "1", "42602"},
+			{"TimeZone", "Nowhere/None", "22023"},
+			{"no_such_setting", "1", "42704"},
+			{"work_mem", "lots", "22023"},
+			{"shared_buffers", "1GB", "55P02"},
+			{"my.x'y", "1", "42602"},
 		} {
 			_, err := r.login(db, c[0], c[1])
 			var pgErr *pgconn.PgError

@@ -3,6 +3,6 @@
 package proxy
 
 const (
-	simSchedules = 10_000
+	simSchedules = 1_500
 	simTwice     = 50 // one in so many is played twice, and must be the same
 )

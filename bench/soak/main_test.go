@@ -33,7 +33,7 @@ func TestSoak(t *testing.T) {
 			var out, status strings.Builder
 			err := run(t.Context(), []string{
 				"-sarnic", sarnic, "-pg", fmt.Sprint(version), "-seed", "1",
-				"-warmup", "2s", "-duration", "5s", "-every", "1s", "-settle", "500ms",
+				"-warmup", "1s", "-duration", "4s", "-every", "1s", "-settle", "500ms",
 				"-clients", "16", "-vandals", "3", "-pool", "4", "-memory", "3",
 			}, &out, &status)
 			if err != nil {

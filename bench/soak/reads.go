@@ -84,7 +84,8 @@ func (w *worker) manyRows(ctx context.Context) error {
 func (w *worker) largeValue(ctx context.Context) error {
 	size := 1 + w.random.IntN(3<<20)
 	tag := w.tag()
-	got, err := w.s.send(ctx, w.anyProtocol(), statement{"large", "SELECT $1::text || repeat('v', $2::int) || $1::text"}, []string{tag, number(size)})
+	st := statement{"large", "SELECT $1::text || repeat('v', $2::int) || $1::text"}
+	got, err := w.s.send(ctx, w.anyProtocol(), st, []string{tag, number(size)})
 	if err != nil {
 		return err
 	}

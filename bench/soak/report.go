@@ -33,8 +33,8 @@ func (s *soak) reportBooks(out io.Writer) {
 	if s.audit != nil {
 		landed = fmt.Sprintf("%d of them committed", s.audit.landed)
 	}
-	fmt.Fprintf(out, "%d\t transactions acknowledged\n%d\t not committed\n%d\t of unknown outcome, %s\n%d\t of all these were a COPY\n",
-		n[present], n[absent], n[unknown], landed, copies)
+	fmt.Fprintf(out, "%d\t transactions acknowledged\n%d\t not committed\n", n[present], n[absent])
+	fmt.Fprintf(out, "%d\t of unknown outcome, %s\n%d\t of all these were a COPY\n", n[unknown], landed, copies)
 }
 
 // reportWork shows how often everything was done.
@@ -81,7 +81,8 @@ func (s *soak) reportGrowth(out io.Writer) {
 	}
 	fmt.Fprintf(t, "server connections\t%d\t%d\t\t\t\n", s.warm.connected(), s.last.connected())
 	t.Flush()
-	fmt.Fprintf(out, "%d requests, %d server connections dialled, %d slow turns of a loop\n", s.last.requests, s.last.dials, s.last.slowTurns)
+	fmt.Fprintf(out, "%d requests, %d server connections dialled, %d slow turns of a loop\n",
+		s.last.requests, s.last.dials, s.last.slowTurns)
 }
 
 func figure(name string, n int64) string {

@@ -40,7 +40,8 @@ func serverSettings() map[string]string {
 	}
 }
 
-// The token of a row in history and in copied says which transaction wrote it. It is not unique there: one that is written twice is to be seen.
+// The token of a row in history and in copied says which transaction wrote it. It is not unique there: one that is
+// written twice is to be seen.
 const tables = `
 CREATE TABLE branches (bid int PRIMARY KEY, bbalance bigint NOT NULL) WITH (fillfactor = 20);
 CREATE TABLE tellers  (tid int PRIMARY KEY, tbalance bigint NOT NULL) WITH (fillfactor = 20);

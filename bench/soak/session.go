@@ -69,7 +69,9 @@ func clientConfig(addr string) (*pgconn.Config, error) {
 }
 
 // logIn makes a session. With an app it asks for settings of its own, which sarnic has to apply to server connections.
-func logIn(ctx context.Context, base *pgconn.Config, app string, random *rand.Rand, did *recent, notice func()) (*session, error) {
+func logIn(
+	ctx context.Context, base *pgconn.Config, app string, random *rand.Rand, did *recent, notice func(),
+) (*session, error) {
 	config := base.Copy()
 	if app != "" {
 		config.RuntimeParams["application_name"] = app

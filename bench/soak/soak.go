@@ -169,5 +169,8 @@ func (s *soak) load(ctx context.Context, phase int, d time.Duration) {
 	c := &chaos{workers: s.workers, admin: s.pg.AdminDSN(database), rates: s.o.rates, tally: s.tally, faults: s.faults}
 	all.Go(func() { c.run(ctx, func(part int) *rand.Rand { return s.o.random(phase, part) }) })
 	all.Go(func() { s.watch(ctx, stop, phase) })
+	<-ctx.Done()
+	over := time.Now()
 	all.Wait()
+	s.say("everybody has left, %s after the end of the load", time.Since(over).Round(time.Millisecond))
 }

@@ -17,7 +17,8 @@ const (
 	selectAccount = "SELECT $1::text, aid FROM accounts WHERE aid = $2::int AND abalance IS NOT NULL"
 	updateTeller  = "UPDATE tellers SET tbalance = tbalance + $1::bigint WHERE tid = $2::int RETURNING $3::text, tid"
 	updateBranch  = "UPDATE branches SET bbalance = bbalance + $1::bigint WHERE bid = $2::int RETURNING $3::text, bid"
-	insertHistory = "INSERT INTO history (token, tid, bid, aid, delta) VALUES ($1::bigint, $2::int, $3::int, $4::int, $5::bigint) RETURNING $6::text"
+	insertHistory = "INSERT INTO history (token, tid, bid, aid, delta) " +
+		"VALUES ($1::bigint, $2::int, $3::int, $4::int, $5::bigint) RETURNING $6::text"
 )
 
 // transfer is one transaction of TPC-B.

@@ -54,7 +54,8 @@ func (s *soak) line(at time.Duration, now sample, before progress) progress {
 	span := (at - before.at).Seconds()
 	rate := "" // not known on the first line of a phase
 	if before.at > 0 {
-		rate = fmt.Sprintf("%4.0f answers/s %5.0f requests/s  ", float64(p.answers-before.answers)/span, float64(p.requests-before.requests)/span)
+		rate = fmt.Sprintf("%4.0f answers/s %5.0f requests/s  ",
+			float64(p.answers-before.answers)/span, float64(p.requests-before.requests)/span)
 	}
 	s.say("%6s  %s%d terminated, %d canceled of %d, %d cut, %d lost  %s  %d failures",
 		at.Round(time.Second), rate, s.tally.get(terminated), s.tally.get(cancelsHit), s.tally.get(cancelsSent), s.tally.get(cuts),
@@ -74,7 +75,8 @@ func (s sample) String() string {
 		loops = append(loops, fmt.Sprint(s.loops[i]))
 	}
 	return fmt.Sprintf("%d clients, servers %s, sockets %s, %d waiting, %d fibers, %d goroutines, %d descriptors, RSS %s, heap %s",
-		s.clients, strings.Join(states, " "), strings.Join(loops, "+"), s.waiting, s.fibers, s.goroutines, s.descriptors, mega(s.rss), mega(s.heap))
+		s.clients, strings.Join(states, " "), strings.Join(loops, "+"), s.waiting, s.fibers, s.goroutines, s.descriptors,
+		mega(s.rss), mega(s.heap))
 }
 
 func mega(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/(1<<20)) }
@@ -100,8 +102,8 @@ func median(t trend, of func(sample) int64) int64 {
 	return values[len(values)/2]
 }
 
-// growing are the things that must not grow under load either: what each is, how to read it, and what it may gain beside the factor
-// of -memory.
+// growing are the things that must not grow under load either: what each is, how to read it, and what it may gain
+// beside the factor of -memory.
 func growing() []struct {
 	name  string
 	of    func(sample) int64

@@ -147,6 +147,19 @@ func (c *Conn) Pending() int { return len(c.out) - int(c.sent) }
 // Ready reports whether one of the events has happened.
 func (c *Conn) Ready(e Event) bool { return c.ready&e != 0 }
 
+// Stirs reports whether something can be read, also where the driver has not told yet. Epoll tells everything that
+// happened before the turn began; a driver whose events come late is asked.
+func (c *Conn) Stirs() bool {
+	if c.ready&Readable != 0 {
+		return true
+	}
+	if late, ok := c.sock.(interface{ Stirs() bool }); ok && late.Stirs() {
+		c.ready |= Readable
+		return true
+	}
+	return false
+}
+
 // Read reads what is there and never waits on a loop: it returns ErrWouldBlock instead.
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.loop == nil {

@@ -108,6 +108,12 @@ func readyFD(fd uintptr, events int16) bool {
 	return err != nil || n > 0
 }
 
+// Stirs asks the descriptor itself.
+func (s *stdSocket) Stirs() (stirs bool) {
+	err := s.rc.Control(func(fd uintptr) { stirs = readyFD(fd, unix.POLLIN) })
+	return err != nil || stirs
+}
+
 func (p *std) report(ev stdEvent) {
 	p.mu.Lock()
 	p.events = append(p.events, ev)
