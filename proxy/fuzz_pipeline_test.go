@@ -3,6 +3,8 @@ package proxy
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,6 +63,35 @@ func conversation(ops []byte) []byte {
 		out.Write(all[int(op)%len(all)])
 	}
 	return out.Bytes()
+}
+
+// TestPipelines plays conversations drawn at random. SARNIC_PIPELINES says how many, SARNIC_PIPELINE plays one of them.
+func TestPipelines(t *testing.T) {
+	first, n := uint64(0), uint64(1500)
+	if raceDetector {
+		n = 300
+	}
+	if s := os.Getenv("SARNIC_PIPELINES"); s != "" {
+		n, _ = strconv.ParseUint(s, 10, 64)
+	}
+	if s := os.Getenv("SARNIC_PIPELINE"); s != "" {
+		first, _ = strconv.ParseUint(s, 10, 64)
+		n = 1
+	}
+	for seed := first; seed < first+n; seed++ {
+		r := rand.New(rand.NewPCG(seed, 3))
+		ops := make([]byte, 1+r.IntN(60))
+		for i := range ops {
+			ops[i] = byte(r.Uint32())
+		}
+		data := conversation(ops)
+		if err := sessionGets(seed, data); err != nil {
+			t.Errorf("conversation %d: %q: %v", seed, data, err)
+			if t.Failed() && seed > first+100 {
+				return
+			}
+		}
+	}
 }
 
 // FuzzPipeline: a client is answered as by a server of its own, whatever frames it puts one behind the other.

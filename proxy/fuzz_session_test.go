@@ -354,6 +354,10 @@ func frameSeeds() [][]byte {
 		join(parse("a", "select 1"), parse("b", "select 2"), parse("c", "select 3"), sync, bind("a"), execute, bind("b"), execute, bind("c"), execute, sync),
 		join(parse("a", "select 1"), end, parse("s", "select 2"), end, parse("s", "select 3"), bind("s"), execute, sync),
 		join(parse("", "select 1"), sync, q("select 2"), bind(""), execute, sync), join(bind(""), sync), join(wire.AppendClose(nil, 'S', ""), sync, bind(""), sync),
+		// What a Close in a skipped part of the pipeline did not close, one behind the next Sync does.
+		join(parse("s", "select 1"), sync, bind("none"), end, sync, end, sync, parse("s", "select 2"), sync, bind("s"), execute, sync),
+		join(parse("", "select 1"), sync, bind("none"), wire.AppendClose(nil, 'S', ""), sync, wire.AppendClose(nil, 'S', ""), sync, bind(""), execute, sync),
+		join(parse("", "select 1"), sync, bind("none"), q("select 2"), sync, q("select 3"), bind(""), execute, sync),
 		frame('Q', strings.Repeat("x", 1<<20)), frame('Q', strings.Repeat(" ", 1<<20)+"select 1\x00"), join(frame('B', strings.Repeat("\x00", 1<<20)), sync), frame('d', strings.Repeat("x", 1<<20)),
 		join(frame('P', "\x00"+strings.Repeat("x", 1<<20)+"\x00\x00\x00"), sync), []byte("GET / HTTP/1.1\r\n\r\n"), wire.AppendStartup(nil, wire.Version30, nil), []byte{0}, nil,
 	)
@@ -409,9 +413,6 @@ func likeServer(data, got []byte, ended bool) error {
 	}
 	g, w := told(got), told(want)
 	isFatal := func(s string) bool { return strings.HasPrefix(s, "E FATAL") }
-	if i := slices.Index(w, "E ERROR 08P01"); i >= 0 && slices.ContainsFunc(w[:i], func(s string) bool { return s[0] == 'G' }) {
-		g, w = g[:min(i, len(g))], w[:i] // a COPY that breaks down by what has no place in it ends a real server
-	}
 	if ended || slices.ContainsFunc(w, isFatal) {
 		g, w = slices.DeleteFunc(g, isFatal), slices.DeleteFunc(w, isFatal)
 		n := min(len(g), len(w))
@@ -422,8 +423,16 @@ func likeServer(data, got []byte, ended bool) error {
 	if len(g) > len(w) && len(told(flushed)) >= len(g) {
 		w = told(flushed)[:len(g)]
 	}
-	if !slices.Equal(g, w) {
-		return fmt.Errorf("the client is told %q, a server's own says %q", g, w)
+	for i := range max(len(g), len(w)) {
+		switch {
+		case i < len(w) && i > 0 && w[i] == "E ERROR 08P01" && w[i-1][0] == 'G':
+			return nil // a COPY that breaks down by what has no place in it: a real server ends then, the model goes on
+		case i < min(len(g), len(w)) && g[i] == w[i]:
+		case i < len(g) && i > 0 && g[i] == "E ERROR 25P02" && slices.Contains(g[:i], `Z "E"`):
+			return nil // in a failed transaction nothing can be prepared, so there may be no other answer
+		default:
+			return fmt.Errorf("the client is told %q, a server's own says %q, the same up to %d", g, w, i)
+		}
 	}
 	return nil
 }

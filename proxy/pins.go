@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/binary"
+	"strings"
 )
 
 // pinReason says why a session keeps its server connection between transactions: it holds state there that cannot be
@@ -145,27 +146,36 @@ func (sc *scanner) part(b []byte, last bool) pinReason {
 // it came.
 func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
 	for i := 0; i < len(b); {
-		if !last && i+1 == len(b) && mark(b[i]) {
-			return i, notPinned
-		}
-		if n := sc.skipped(b[i:]); n > 0 {
-			i += n
+		c := b[i]
+		if sc.long {
+			i = wordEnd(b, i)
+			sc.long = i == len(b)
 			continue
 		}
-		if !isWord(b[i]) {
+		kind := bytesOf[c]
+		if kind == telling || !sc.quoted && (sc.line || sc.depth > 0) {
+			if !last && i+1 == len(b) && mark(c) {
+				return i, notPinned
+			}
+			if n := sc.skipped(b[i:]); n > 0 {
+				i += n
+				continue
+			}
 			if r := sc.between(b[i:]); r != notPinned {
 				return i, r
 			}
+		}
+		if kind != wordly {
 			i++
 			continue
 		}
 		end := wordEnd(b, i)
 		switch {
 		case end-i > maxLookahead:
-			sc.long, sc.start = true, false
+			sc.long, sc.start = end == len(b), false
 		case !last && end+maxLookahead > len(b):
 			return i, notPinned
-		case !isLetter(b[i]):
+		case !isLetter(c):
 			sc.start = false
 		default:
 			if r := sc.word(b[i:end], b[end:min(end+maxLookahead, len(b))]); r != notPinned {
@@ -176,6 +186,26 @@ func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
 	}
 	return len(b), notPinned
 }
+
+// What a byte may be to a scanner. Silent is one that says nothing outside of a comment.
+const (
+	telling = iota // see between, skipped and mark
+	silent
+	wordly
+)
+
+// bytesOf is a table, for the look at a text's bytes is a part of every query's cost.
+var bytesOf = func() (kinds [256]uint8) { //nolint:gochecknoglobals // immutable
+	for i := range kinds {
+		switch c := byte(i); {
+		case isLetter(c) || c >= '0' && c <= '9' || c >= 0x80: // a $ may end the tag of a quote
+			kinds[i] = wordly
+		case strings.IndexByte("-/*$;'\"\n\r", c) < 0:
+			kinds[i] = silent
+		}
+	}
+	return kinds
+}()
 
 // mark reports whether what c means depends on the byte behind it.
 func mark(c byte) bool { return c == '-' || c == '/' || c == '*' || c == '$' }
@@ -203,12 +233,10 @@ func (sc *scanner) between(b []byte) pinReason {
 	return notPinned
 }
 
-// skipped is how many bytes at the start of b belong to a comment, or to a word too long to be of interest.
+// skipped is how many bytes at the start of b belong to a comment.
 func (sc *scanner) skipped(b []byte) int {
 	opens := b[0] == '/' && len(b) > 1 && b[1] == '*'
 	switch {
-	case sc.long:
-		sc.long = isWord(b[0])
 	case sc.quoted:
 		return 0
 	case sc.line:
@@ -240,7 +268,7 @@ func wordEnd(b []byte, i int) int {
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }
-func isWord(c byte) bool   { return isLetter(c) || c >= '0' && c <= '9' || c >= 0x80 } // a $ may end the tag of a quote
+func isWord(c byte) bool   { return bytesOf[c] == wordly }
 func isName(c byte) bool   { return isWord(c) || c == '$' }
 
 // word judges one word. rest is what follows it.
@@ -321,7 +349,7 @@ func stateful(w []byte) pinReason {
 			return pinSessionStatement
 		}
 	}
-	if len(w) >= 7 && w[0]|0x20 == 'p' {
+	if hasPrefix(w, "pg_") {
 		switch {
 		case hasPrefix(w, "pg_temp"):
 			return pinTemporary

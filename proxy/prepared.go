@@ -334,12 +334,16 @@ func (s *session) closeTarget(frame []byte) error {
 	switch {
 	case kind != 'S':
 	case len(name) == 0:
+		if s.dropsTwice() {
+			return errStall
+		}
 		e.effect = s.dropUnnamed()
 	default:
-		if cs := s.stmts[string(name)]; cs != nil && !cs.closing {
-			if cs.segment != 0 && cs.segment != x.segment {
-				return errStall
-			}
+		cs := s.stmts[string(name)]
+		if cs != nil && cs.segment != 0 && cs.segment != x.segment {
+			return errStall // also where it is being closed: were that skipped, this one is to close it
+		}
+		if cs != nil && !cs.closing {
 			cs.closing, cs.segment = true, x.segment
 			e.effect = x.newEffect(effect{op: opClose, name: string(name), client: cs})
 		}
@@ -353,6 +357,10 @@ func (s *session) closeTarget(frame []byte) error {
 	x.led.push(e)
 	return nil
 }
+
+// dropsTwice reports whether a frame that ends the unnamed statement comes while the answer to an earlier one is due:
+// were that one skipped, the statement would be back, and this one is to end it.
+func (s *session) dropsTwice() bool { return s.unnamed == nil && s.x.earlier(opUnnamedDrop, nil) }
 
 // dropUnnamed notes that a frame ends the unnamed statement, of the client and of the server.
 func (s *session) dropUnnamed() *effect {

@@ -149,3 +149,14 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkScan is what the look for words that pin costs a simple Query.
+func BenchmarkScan(b *testing.B) {
+	sql := []byte("SELECT abalance FROM pgbench_accounts WHERE aid = 12345")
+	b.ReportAllocs()
+	for b.Loop() {
+		if scan(sql) != notPinned {
+			b.Fatal("pinned")
+		}
+	}
+}

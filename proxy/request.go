@@ -136,6 +136,7 @@ func (s *session) takeInput(b []byte, own bool) error {
 		return err
 	}
 	switch {
+	case used == 0 && own: // a long frame comes in many reads: not to be copied onto itself at each
 	case used < len(b) && own:
 		s.in = s.in[:copy(s.in, b[used:])]
 	case used < len(b):
@@ -424,6 +425,9 @@ func (s *session) amidCopy(typ byte, frame []byte) error {
 // query handles a simple Query, which also ends the client's unnamed statement.
 func (s *session) query(frame []byte) error {
 	x := s.x
+	if s.dropsTwice() {
+		return errStall
+	}
 	if x.copyIn {
 		x.copyMess = true
 	}
@@ -474,6 +478,9 @@ func (s *session) large(typ byte, size int, b []byte) (used int, err error) {
 	x.passIn, x.passInDrop = 0, false
 	switch typ {
 	case 'Q':
+		if s.dropsTwice() {
+			return 0, errStall
+		}
 		x.scan, x.scanning = scanner{}, true
 		s.scanPart(b[wire.HeaderLen:], false)
 		x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
