@@ -5,6 +5,7 @@ package loop
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -55,6 +56,7 @@ func newDriver() (Driver, error) {
 		Poller: p,
 		Go:     func(fn func()) { go fn() },
 		Now:    func() int64 { return int64(time.Since(start)) },
+		Yield:  runtime.Gosched,
 	}, nil
 }
 

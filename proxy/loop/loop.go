@@ -38,6 +38,7 @@ type Driver struct {
 	Poller Poller
 	Go     func(func()) // runs work that may block; its end is posted to the loop
 	Now    func() int64 // monotonic nanoseconds
+	Yield  func()       // if not nil, called at least every yieldEvery of a loop that does not rest
 	Rearm  bool
 }
 
@@ -51,6 +52,7 @@ type Loop struct {
 	// readings, a flag and a system call that the scheduler watches, and is wasted where something is there already;
 	// with one client nothing ever is (see the ADR on fibers).
 	lookAbove int
+	yieldAt   int64
 	runq      []*Fiber
 	next      []*Fiber // the queue being filled while runq runs
 	free      []*Fiber
@@ -71,6 +73,12 @@ type Loop struct {
 	pending  atomic.Bool // posted is not empty
 	sleeping atomic.Bool
 }
+
+// yieldEvery is how often a loop goes through the scheduler by itself. The scheduler's monitor takes a goroutine that
+// was not seen there for 10 ms for one that computes: it signals the thread, moves the goroutine to another one, and
+// looks again every 20 µs for a while. With one client that was a tenth of the CPU and the reason for moving to
+// another core at every second wake-up.
+const yieldEvery = int64(8 * time.Millisecond)
 
 // slowTurn is how long one turn may keep the others waiting before it is counted and logged.
 const slowTurn = int64(10 * time.Millisecond)
@@ -155,6 +163,10 @@ func (l *Loop) Stop() {
 func (l *Loop) Turn(d time.Duration) {
 	l.runPosted()
 	l.runFibers()
+	if l.now >= l.yieldAt && l.drv.Yield != nil {
+		l.yieldAt = l.now + yieldEvery
+		l.drv.Yield()
+	}
 	switch {
 	case len(l.next) > 0 || l.pending.Load() || l.ended():
 		l.look()

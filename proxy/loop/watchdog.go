@@ -24,7 +24,7 @@ type mark struct {
 }
 
 const (
-	lookBusy = time.Duration(slowTurn)
+	lookBusy = 50 * time.Millisecond
 	lookIdle = 250 * time.Millisecond // while no loop turns: a look costs a thread's wake-up
 	logEvery = 10 * time.Second
 )
