@@ -17,6 +17,7 @@ type greeting struct {
 func (g *greeting) Serve(f *loop.Fiber) {
 	s := g.s
 	f.Attach(s.conn)
+	defer s.crash()
 	s.begin(f)
 	err := s.greet(g.unsent)
 	if err == nil && len(s.in) > 0 {

@@ -155,7 +155,7 @@ func (srv *Server) admit(client *login.Client, conn *loop.Conn) *wire.Error {
 		return refusal
 	}
 	if err := conn.Adopt(); err != nil {
-		srv.forget(s)
+		s.leaveBooks()
 		return &wire.Error{Severity: "FATAL", Code: wire.CodeInternalError, Message: err.Error()}
 	}
 	unsent := client.Unsent
@@ -193,7 +193,7 @@ func (srv *Server) newSession(client *login.Client, conn *loop.Conn, w *worker) 
 func (srv *Server) start(s *session, unsent []byte) {
 	if err := s.w.loop.Register(s.conn, nil); err != nil {
 		srv.log.Error("cannot watch a client's socket", "error", err)
-		srv.forget(s)
+		s.leaveBooks()
 		_ = s.conn.Close()
 		return
 	}

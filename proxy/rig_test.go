@@ -24,6 +24,8 @@ type rig struct {
 	log  *lockedBuffer
 	done chan struct{}
 	err  error
+
+	mayPanic bool // the test makes a session panic
 }
 
 // config is a server on a free port in front of dsn, where anybody may log in as the DSN's user.
@@ -42,9 +44,16 @@ func config(t testing.TB, dsn string) Config {
 // start runs a Server until the test ends.
 func start(t testing.TB, cfg Config) *rig {
 	t.Helper()
-	r := &rig{t: t, log: &lockedBuffer{}, done: make(chan struct{})}
+	log := &lockedBuffer{}
+	return startLogging(t, cfg, log, slog.NewTextHandler(log, nil))
+}
+
+// startLogging is start with a log handler of the test's own, which writes to log.
+func startLogging(t testing.TB, cfg Config, log *lockedBuffer, handler slog.Handler) *rig {
+	t.Helper()
+	r := &rig{t: t, log: log, done: make(chan struct{})}
 	var err error
-	if r.srv, err = New(cfg, slog.New(slog.NewTextHandler(r.log, nil))); err != nil {
+	if r.srv, err = New(cfg, slog.New(handler)); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -63,7 +72,7 @@ func (r *rig) close() {
 	if r.err != nil {
 		r.t.Error(r.err)
 	}
-	if log := r.log.String(); strings.Contains(log, "panicked") {
+	if log := r.log.String(); strings.Contains(log, "panicked") && !r.mayPanic {
 		r.t.Errorf("the log:\n%s", log)
 	} else if r.t.Failed() && log != "" {
 		r.t.Logf("the log:\n%s", log)

@@ -136,6 +136,7 @@ func (s *session) Serve(f *loop.Fiber) {
 	if s.ended {
 		return
 	}
+	defer s.crash()
 	s.begin(f)
 	err := s.pump()
 	if err == nil && s.leaving {
@@ -145,6 +146,25 @@ func (s *session) Serve(f *loop.Fiber) {
 		s.end(err)
 	}
 	s.rest()
+}
+
+// crash does nothing for a session that rests. One that does not has panicked, and the panic goes on to its fiber, which
+// logs it and closes the client's connection. What the session believed of its server connection may be wrong, so that
+// one is not used again.
+func (s *session) crash() {
+	x := s.x
+	if x == nil {
+		return
+	}
+	s.ended = true
+	s.leaveBooks()
+	if x.waiter != nil {
+		s.leaveQueue()
+	}
+	s.x = nil
+	if x.server != nil {
+		s.pool.Release(x.server, pool.Broken)
+	}
 }
 
 func (s *session) begin(f *loop.Fiber) {
@@ -295,6 +315,15 @@ func (s *session) end(reason error) {
 	if !amidst { // half a row cannot be followed by anything
 		s.sayGoodbye(reason)
 	}
+	s.leaveBooks()
+	if s.tls != nil && s.conn.Err() == nil {
+		_ = s.tls.Close()
+	}
+	s.w.linger(s.conn)
+}
+
+// leaveBooks takes the session off everything that names it or counts on it.
+func (s *session) leaveBooks() {
 	s.srv.forget(s)
 	for _, cs := range s.stmts {
 		s.srv.texts.Drop(cs.stmt)
@@ -304,10 +333,6 @@ func (s *session) end(reason error) {
 		s.srv.settings.drop(s.settings)
 		s.settings = nil
 	}
-	if s.tls != nil && s.conn.Err() == nil {
-		_ = s.tls.Close()
-	}
-	s.w.linger(s.conn)
 }
 
 // sayGoodbye tells the client why, where it is still there and the reason is one to tell.
