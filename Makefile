@@ -35,11 +35,10 @@ sim: ## simulated schedules over the sessions and pools; SARNIC_SIM_SEED=n repla
 	go test -count=1 -timeout 20m -v -run '^(TestSchedules|TestPlantedBugsAreFound)$$' ./proxy
 
 race:
-	go test -race -p 1 -timeout 20m $$(go list ./... | grep -v /bench/soak)
+	go test -race -p 1 -timeout 20m ./...
 
 race-std:
-	go test -race -p 1 -timeout 20m -tags loop_std $$(go list $(LOOP_PACKAGES) | grep -v /difftest)
-	go test -race -timeout 20m -tags loop_std -run 'TestTranscripts|TestRandomPipelines' ./proxy/difftest
+	go test -race -p 1 -timeout 20m -tags loop_std $(LOOP_PACKAGES)
 
 vet:
 	go vet ./...

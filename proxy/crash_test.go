@@ -45,7 +45,9 @@ func TestPanicEndsOneSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.Prepare(t.Context(), "s", "SELECT 1", nil) //nolint:errcheck // it is there to be left behind
+		if _, err := conn.Prepare(t.Context(), "left behind", "SELECT 1", nil); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := conn.Exec(t.Context(), "INSERT INTO kept VALUES (1); SET work_mem = '1MB'").ReadAll(); err == nil {
 			t.Error("a session that panicked answers")
 		}

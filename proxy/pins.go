@@ -146,45 +146,51 @@ func (sc *scanner) part(b []byte, last bool) pinReason {
 // it came.
 func (sc *scanner) words(b []byte, last bool) (n int, r pinReason) {
 	for i := 0; i < len(b); {
-		c := b[i]
-		if sc.long {
-			i = wordEnd(b, i)
-			sc.long = i == len(b)
-			continue
-		}
-		kind := bytesOf[c]
-		if kind == telling || !sc.quoted && (sc.line || sc.depth > 0) {
-			if !last && i+1 == len(b) && mark(c) {
-				return i, notPinned
-			}
-			if n := sc.skipped(b[i:]); n > 0 {
-				i += n
-				continue
-			}
-			if r := sc.between(b[i:]); r != notPinned {
-				return i, r
-			}
-		}
-		if kind != wordly {
-			i++
-			continue
-		}
-		end := wordEnd(b, i)
-		switch {
-		case end-i > maxLookahead:
-			sc.long, sc.start = end == len(b), false
-		case !last && end+maxLookahead > len(b):
-			return i, notPinned
-		case !isLetter(c):
-			sc.start = false
+		used := 1
+		switch kind := bytesOf[b[i]]; {
+		case sc.long && kind == wordly:
+			used = wordEnd(b[i:])
+		case kind == telling || !sc.quoted && (sc.line || sc.depth > 0):
+			used, r = sc.sign(b[i:], last)
+		case kind == wordly:
+			used, r = sc.run(b[i:], last)
 		default:
-			if r := sc.word(b[i:end], b[end:min(end+maxLookahead, len(b))]); r != notPinned {
-				return i, r
-			}
+			sc.long = false
 		}
-		i = end
+		if r != notPinned || used == 0 {
+			return i, r
+		}
+		i += used
 	}
 	return len(b), notPinned
+}
+
+// sign looks at a byte that may be one of several that belong together. used is 0 where more is needed to judge.
+func (sc *scanner) sign(b []byte, last bool) (used int, r pinReason) {
+	sc.long = false
+	if !last && len(b) == 1 && mark(b[0]) {
+		return 0, notPinned
+	}
+	if n := sc.skipped(b); n > 0 {
+		return n, notPinned
+	}
+	return 1, sc.between(b)
+}
+
+// run looks at the word at the start of b. used is 0 where more is needed to judge.
+func (sc *scanner) run(b []byte, last bool) (used int, r pinReason) {
+	end := wordEnd(b)
+	switch {
+	case end > maxLookahead:
+		sc.long, sc.start = end == len(b), false
+	case !last && end+maxLookahead > len(b):
+		return 0, notPinned
+	case !isLetter(b[0]):
+		sc.start = false
+	default:
+		r = sc.word(b[:end], b[end:min(end+maxLookahead, len(b))])
+	}
+	return end, r
 }
 
 // What a byte may be to a scanner. Silent is one that says nothing outside of a comment.
@@ -260,7 +266,7 @@ func (sc *scanner) skipped(b []byte) int {
 // maxLookahead is how long a word of interest may be, and how much of the text behind a word is looked at.
 const maxLookahead = 40
 
-func wordEnd(b []byte, i int) int {
+func wordEnd(b []byte) (i int) {
 	for i < len(b) && isWord(b[i]) {
 		i++
 	}

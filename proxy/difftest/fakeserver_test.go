@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -263,6 +264,18 @@ func (f *fakeServer) howOften(text string) int {
 		}
 	}
 	return n
+}
+
+// await waits until a query is heard.
+func (f *fakeServer) await(t *testing.T, text string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); f.howOften(text) == 0; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never came to the server", text)
+		}
+	}
 }
 
 // join logs a client in to a proxy in front of f.
