@@ -102,10 +102,22 @@ func (p *std) Watch(c *Conn, want Event) error {
 }
 
 // readyFD asks without waiting. The runtime's own readiness is an edge that it forgets before it calls us.
-func readyFD(fd uintptr, events int16) bool {
+func readyFD(fd uintptr, events int16) bool { return pollFD(fd, events) != 0 }
+
+// pollFD says which of the events, or of the kernel's own, are there. A signal interrupts even a poll that does not wait,
+// and the runtime sends many: that is no answer.
+func pollFD(fd uintptr, events int16) (found int16) {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
-	n, err := unix.Poll(fds[:], 0)
-	return err != nil || n > 0
+	for {
+		_, err := unix.Poll(fds[:], 0)
+		switch err { //nolint:errorlint // a bare errno
+		case nil:
+			return fds[0].Revents
+		case unix.EINTR:
+		default:
+			return unix.POLLERR // reading will tell
+		}
+	}
 }
 
 // Stirs asks the descriptor itself.
