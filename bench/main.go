@@ -27,6 +27,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, out, st
 	if err != nil {
 		return err
 	}
+	if o.merge != nil {
+		return mergeRuns(o.merge, o.pool, out)
+	}
 	if err := raiseFileLimit(o.needFiles()); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type options struct {
 	targets  []string
 	base     string // the target that ratios refer to
 	jsonFile string
+	merge    []string // files of -json; not nil: measure nothing
 	verbose  bool
 }
 
@@ -77,8 +78,8 @@ placeholders are filled in: {dsn} {listen} {host} {port} {pool} {auth} {pg} (Pos
 
 // texts holds flags as typed, before they are split and checked.
 type texts struct {
-	scripts, modes, clients, cells, only, targets, ab string
-	quick                                             bool
+	scripts, modes, clients, cells, only, targets, ab, merge string
+	quick                                                    bool
 }
 
 func parseOptions(args []string, getenv func(string) string, status io.Writer) (*options, error) {
@@ -131,6 +132,7 @@ func (o *options) register(fs *flag.FlagSet, getenv func(string) string) *texts 
 	fs.StringVar(&o.auth, "auth", authScram, "login everywhere: scram or trust")
 	fs.Func("proxy", "name=path or name=command: one more proxy to measure (may be repeated)", o.addProxy)
 	fs.StringVar(&o.jsonFile, "json", "", "also write every round's figures to this file")
+	fs.StringVar(&t.merge, "merge", "", "files of -json: print the medians of these runs, and measure nothing")
 	fs.BoolVar(&o.verbose, "v", false, "one line of progress per measurement, also on a terminal")
 	return t
 }
@@ -178,7 +180,7 @@ func unless(set map[string]bool, name string, do func()) {
 
 func (o *options) fill(t *texts) error {
 	o.scripts, o.modes = list(t.scripts), list(t.modes)
-	o.only, o.targets = list(t.only), list(t.targets)
+	o.only, o.targets, o.merge = list(t.only), list(t.targets), list(t.merge)
 	for _, s := range list(t.clients) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {

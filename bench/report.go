@@ -80,13 +80,7 @@ func (b *bench) document(r *results, idle []idleResult) *document {
 }
 
 func medians(rounds []sample) sample {
-	pick := func(f func(sample) float64) float64 {
-		xs := make([]float64, len(rounds))
-		for i, s := range rounds {
-			xs[i] = f(s)
-		}
-		return median(xs)
-	}
+	pick := func(f func(sample) float64) float64 { return medianOf(rounds, f) }
 	return sample{
 		Transactions: int64(pick(func(s sample) float64 { return float64(s.Transactions) })),
 		TPS:          pick(func(s sample) float64 { return s.TPS }),

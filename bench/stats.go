@@ -18,6 +18,15 @@ func median(xs []float64) float64 {
 	return (s[mid-1] + s[mid]) / 2
 }
 
+// medianOf is the median of one figure of each.
+func medianOf[T any](all []T, figure func(T) float64) float64 {
+	xs := make([]float64, len(all))
+	for i, x := range all {
+		xs[i] = figure(x)
+	}
+	return median(xs)
+}
+
 // percentile of a sorted slice by nearest rank: the smallest value that at least p of all do not exceed.
 func percentile(sorted []int64, p float64) float64 {
 	if len(sorted) == 0 {
