@@ -25,12 +25,30 @@ func (s *session) acquire() (ok bool, err error) {
 func (s *session) attached() (ok bool, err error) {
 	x := s.x
 	x.status = 'I'
+	if s.retell {
+		if err := s.tellSettings(); err != nil {
+			return false, err
+		}
+	}
 	if x.server.Settings == s.wanted() {
 		return true, nil
 	}
 	x.apply = true
 	x.again = true
 	return false, nil
+}
+
+// tellSettings tells the client that what a RESET took away is there again: the values of its start-up packet.
+func (s *session) tellSettings() error {
+	s.retell = false
+	var b []byte // rare, and the loop's own may be in use
+	for _, p := range s.settings.learned() {
+		b = wire.AppendParameterStatus(b, p.Name, p.Value)
+	}
+	if err := s.write(b); err != nil {
+		return clientGone{err}
+	}
+	return nil
 }
 
 // wanted is what a connection's Settings must equal.

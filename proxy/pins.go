@@ -34,13 +34,14 @@ func (s *session) pinFor(r pinReason) {
 }
 
 // notePin looks at a statement's text before it is sent. The look is at words, wherever they stand, in a comment or
-// a literal too: it errs on the side of pinning. drops says that it may end prepared statements.
-func (s *session) notePin(sql []byte) (drops bool) {
+// a literal too: it errs on the side of pinning. drops says that it may end prepared statements, resets that it may take
+// settings back to the server's own.
+func (s *session) notePin(sql []byte) (drops, resets bool) {
 	sc := scanner{start: true}
 	if _, r := sc.words(sql, true); r != notPinned {
 		s.pinFor(r)
 	}
-	return sc.drops
+	return sc.drops, sc.resets
 }
 
 // noteFunction looks at a FunctionCall. Of a user's own function no more is known than of one in a SELECT.
@@ -56,6 +57,9 @@ func (s *session) scanPart(b []byte, last bool) {
 	if r := x.scan.part(b, last); r != notPinned {
 		s.pinFor(r)
 		last = true
+	}
+	if last && x.scan.resets {
+		s.pinFor(pinSessionStatement)
 	}
 	if last {
 		x.scan, x.scanning = scanner{}, false
@@ -121,6 +125,7 @@ type scanner struct {
 	depth  int  // of comments
 	line   bool // in a comment that ends with its line
 	drops  bool // a DEALLOCATE or DISCARD was seen
+	resets bool // a RESET was seen
 	long   bool // in a word too long to be one of interest
 	tail   []byte
 }
@@ -326,8 +331,10 @@ func (sc *scanner) first(w, rest []byte) pinReason {
 		return pinSessionStatement
 	case is(w, "do"):
 		sc.do, sc.body = true, false
-	case is(w, "reset"), is(w, "listen"), is(w, "unlisten"), is(w, "execute"), is(w, "load"):
-		return pinSessionStatement
+	case is(w, "reset") && !sc.do:
+		sc.resets = true
+	case is(w, "reset"), is(w, "listen"), is(w, "execute"), is(w, "load"):
+		return pinSessionStatement // UNLISTEN ends what only a pinned session has
 	}
 	return notPinned
 }
@@ -361,6 +368,8 @@ func stateful(w []byte) pinReason {
 			return pinTemporary
 		case hasPrefix(w, "pg_advisory_xact"), hasPrefix(w, "pg_try_advisory_xact"):
 			// ends with its transaction
+		case hasPrefix(w, "pg_advisory_unlock"):
+			// ends what only a pinned session has
 		case hasPrefix(w, "pg_advisory_"), hasPrefix(w, "pg_try_advisory"):
 			return pinLock
 		case hasPrefix(w, "pg_replication_origin_session"):

@@ -37,7 +37,11 @@ func (s *session) parse(frame []byte) error {
 	if !ok {
 		return s.malformed(kindParse)
 	}
-	s.drops = s.notePin(sql) || s.drops
+	drops, resets := s.notePin(sql)
+	s.drops = drops || s.drops
+	if resets {
+		s.pinFor(pinSessionStatement) // it may run at any time, on any connection
+	}
 	if len(name) == 0 {
 		s.parseUnnamed(frame)
 		return nil

@@ -253,7 +253,10 @@ func fits(typ, kind byte) bool {
 func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 	x := s.x
 	switch typ {
-	case 'N', 'S', 'A':
+	case 'N', 'A':
+		return true, nil
+	case 'S':
+		s.retell = s.retell || x.resets && s.settings != nil
 		return true, nil
 	case 'Z':
 		return s.ready(body)

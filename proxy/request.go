@@ -431,7 +431,8 @@ func (s *session) query(frame []byte) error {
 	if x.copyIn {
 		x.copyMess = true
 	}
-	x.settle = s.notePin(frame[wire.HeaderLen:])
+	drops, resets := s.notePin(frame[wire.HeaderLen:])
+	x.settle, x.resets = drops || resets, x.resets || resets
 	s.unsynced()
 	x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
 	return nil

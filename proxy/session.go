@@ -30,6 +30,7 @@ type session struct {
 	ended    bool
 	killed   bool
 	drops    bool   // it has prepared a DEALLOCATE or DISCARD
+	retell   bool   // a RESET had the server report its own values: the client's are told when they are there again
 	leaving  bool   // drain: end as soon as no transaction is open
 	owned    uint64 // its number over all times
 	changes  uint32 // of its unnamed statement
@@ -53,7 +54,8 @@ type exchange struct {
 	hold      int64  // until when an unfinished request is held back; 0: none is
 	stalled   bool   // no request is read until the ledger is settled
 	again     bool   // input that was left is to be looked at before waiting
-	settle    bool   // the next frame waits until every reply has come: a DEALLOCATE is under way
+	settle    bool   // the next frame waits until every reply has come: a DEALLOCATE or RESET is under way
+	resets    bool   // a RESET was sent: the connection's settings are in doubt
 	canceled  bool   // while waiting for a connection
 	apply     bool   // the connection just acquired has other settings than the client
 	segment   uint32 // frames between two Syncs have the same
@@ -377,6 +379,9 @@ func (s *session) letGo(how pool.Clean) {
 	x.open, x.copyIn, x.copySyncs, x.fence, x.fenceDue, x.copyMess = false, false, 0, false, false, false
 	x.seen, x.slack = false, 0
 	x.rest, x.passOut, x.fresh, x.checkShape = nil, 0, nil, false
+	if x.resets {
+		c.Settings, x.resets = doubted(c.Settings), false
+	}
 	s.pool.Counters.Transactions.Add(1)
 	s.pool.Release(c, how)
 }

@@ -86,6 +86,16 @@ func (st *settings) learned() []wire.Param {
 	return st.status
 }
 
+// doubted is what a connection has that may have left the settings from, in part or in whole: a RESET leads to the server's
+// own, and may have been rolled back. It equals no session's settings.
+func doubted(from any) any {
+	old, _ := from.(*settings)
+	if old == nil {
+		return nil // the server's own in any case
+	}
+	return &settings{key: "in doubt", params: old.params}
+}
+
 // script is the SQL that takes a connection from the settings from (nil: the server's own) to st.
 func (st *settings) script(from any) string {
 	var params []wire.Param

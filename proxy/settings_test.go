@@ -323,3 +323,31 @@ func TestSettingsAreRefusedAtLogin(t *testing.T) {
 		}
 	})
 }
+
+// A RESET reports the server's own values. Those of the start-up packet are there again with the next request, and the
+// client is told before its answer.
+func TestResetIsTold(t *testing.T) {
+	pgtest.Each(t, func(t *testing.T, pg *pgtest.Postgres) {
+		r, db := real(t, pg, nil)
+		conn, err := r.login(db, "application_name", "mine")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, reset := range []string{"RESET ALL", "BEGIN; RESET application_name; COMMIT", "BEGIN; RESET ALL; ROLLBACK"} {
+			ask(t, conn, reset)
+			if got := ask(t, conn, "SHOW application_name"); got != "mine" {
+				t.Errorf("behind %s application_name is %q", reset, got)
+			}
+			if got := conn.ParameterStatus("application_name"); got != "mine" {
+				t.Errorf("behind %s the client believes that application_name is %q", reset, got)
+			}
+		}
+		other, err := r.login(db) // there is one server connection: nobody is pinned
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(t, other, "SHOW application_name"); got != "" {
+			t.Errorf("another client has application_name %q", got)
+		}
+	})
+}
