@@ -243,7 +243,7 @@ func (s *session) request(b []byte) (size int, err error) {
 			return 0, err
 		}
 	}
-	if x.settle {
+	if x.settle && !x.copyIn && !copying(typ) { // a COPY in the same text waits for its data
 		if !x.led.settled() {
 			return 0, errStall
 		}
@@ -254,6 +254,9 @@ func (s *session) request(b []byte) (size int, err error) {
 	}
 	return size, s.dispatch(typ, b[:size])
 }
+
+// copying reports whether a frame is a part of a COPY, or of none and then ignored.
+func copying(typ byte) bool { return typ == 'd' || typ == 'c' || typ == 'f' }
 
 // holdTime is how long frames are held back in the expectation of the Sync that most clients send with them. A client
 // that sends none wants to know of an error all the same, and PostgreSQL tells it at once.

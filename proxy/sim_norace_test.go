@@ -3,6 +3,6 @@
 package proxy
 
 const (
-	simSchedules = 1_500
+	simSchedules = 10_000
 	simTwice     = 50 // one in so many is played twice, and must be the same
 )
