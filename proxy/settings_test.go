@@ -294,6 +294,8 @@ func TestClientsHaveTheirSettings(t *testing.T) {
 				}
 			}
 		}
+		r.srv.settings.mu.Lock()
+		defer r.srv.settings.mu.Unlock()
 		if len(r.srv.settings.all) == 0 {
 			t.Error("no settings")
 		}
