@@ -27,7 +27,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, out, st
 	if err != nil {
 		return err
 	}
-	if o.merge != nil {
+	if len(o.merge) > 0 {
 		return mergeRuns(o.merge, o.pool, out)
 	}
 	if err := raiseFileLimit(o.needFiles()); err != nil {

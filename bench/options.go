@@ -20,7 +20,7 @@ type options struct {
 	targets  []string
 	base     string // the target that ratios refer to
 	jsonFile string
-	merge    []string // files of -json; not nil: measure nothing
+	merge    []string // files of -json; if any, nothing is measured
 	verbose  bool
 }
 

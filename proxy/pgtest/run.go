@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -95,28 +93,6 @@ func startError(err error, log *os.File, since int64) error {
 		err = fmt.Errorf("%w: %w", ErrPortTaken, err)
 	}
 	return fmt.Errorf("%w\n%s", err, text)
-}
-
-// FreePort finds a TCP port nobody listens on, below the range from which systems take the ports of outgoing connections:
-// a stopped server will find it free again.
-func FreePort() (int, error) {
-	const low, high, attempts = 20000, 32000, 100
-	for range attempts {
-		port := low + rand.IntN(high-low)
-		if PortFree(port) {
-			return port, nil
-		}
-	}
-	return 0, fmt.Errorf("no free port between %d and %d", low, high)
-}
-
-// PortFree tells whether a loopback port can be listened on.
-func PortFree(port int) bool {
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-	if err != nil {
-		return false
-	}
-	return listener.Close() == nil
 }
 
 // createUsers makes the roles of the options.
