@@ -18,7 +18,7 @@ func (s *session) copyBegins() {
 	if !ok {
 		x.copyIn, x.copyMess = true, true
 	}
-	if x.stalled {
+	if x.stalled && x.copyIn {
 		x.stalled, x.again = false, true // what waits for replies has no place here: the server says so
 	}
 }

@@ -64,7 +64,7 @@ func (s *fuzzScene) dial(ctx context.Context) (*dial.Server, error) {
 
 func (s *fuzzScene) cancel(_ context.Context, to *dial.Server) error {
 	if b := s.db.Backend(to.PID); b != nil {
-		b.Cancel()
+		b.Cancel(false)
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (y *canary) step(*fuzzClient) {
 }
 
 var canaryAnswer = sync.OnceValue(func() []byte {
-	b := simtest.NewDatabase(nil).Start()
+	b := simtest.NewDatabase(nil).Start("")
 	b.Feed(wire.AppendQuery(nil, canaryQuestion))
 	return b.Take()
 })
@@ -399,7 +399,7 @@ func told(b []byte) (out []string) {
 // directGets is what a server of its own tells a client that sends data. ok is false where time plays a part.
 func directGets(data []byte) (got []byte, ok bool) {
 	slept := false
-	b := simtest.NewDatabase(func(time.Duration, func()) { slept = true }).Start()
+	b := simtest.NewDatabase(func(time.Duration, func()) { slept = true }).Start("")
 	b.Feed(data)
 	return b.Take(), !slept
 }
@@ -425,16 +425,26 @@ func likeServer(data, got []byte, ended bool) error {
 	}
 	for i := range max(len(g), len(w)) {
 		switch {
-		case i < len(w) && i > 0 && w[i] == "E ERROR 08P01" && w[i-1][0] == 'G':
-			return nil // a COPY that breaks down by what has no place in it: a real server ends then, the model goes on
 		case i < min(len(g), len(w)) && g[i] == w[i]:
-		case i < len(g) && i > 0 && g[i] == "E ERROR 25P02" && slices.Contains(g[:i], `Z "E"`):
+		case i < min(len(g), len(w)) && i > 0 && w[i] == "E ERROR 08P01" && w[i-1][0] == 'G' && g[i] == "E ERROR 57014":
+			return nil // a message that has no place in a COPY and would wait here ends it, and the session goes on
+		case i < min(len(g), len(w)) && g[i] == "E ERROR 25P02" && status(g[:i]) == `Z "E"`:
 			return nil // in a failed transaction nothing can be prepared, so there may be no other answer
 		default:
 			return fmt.Errorf("the client is told %q, a server's own says %q, the same up to %d", g, w, i)
 		}
 	}
 	return nil
+}
+
+// status is the last ReadyForQuery of an answer.
+func status(told []string) string {
+	for _, s := range slices.Backward(told) {
+		if s[0] == 'Z' {
+			return s
+		}
+	}
+	return ""
 }
 
 // hasBody reports whether a frame of a type that has none has one.

@@ -395,7 +395,9 @@ func (s *session) confirm(e *effect) {
 	x := s.x
 	switch e.op {
 	case opParse:
-		e.client.segment = 0
+		if !e.client.closing { // else it says where the Close stands
+			e.client.segment = 0
+		}
 		x.server.Statements.Settle(e.stmt)
 	case opCopy:
 		x.server.Statements.Settle(e.stmt)
@@ -451,7 +453,7 @@ func (s *session) revert(e *effect, skipped bool) {
 		x.server.Unnamed, x.checkShape = 0, false
 	case opUnnamedDrop:
 		x.server.Unnamed = 0
-		if skipped && s.unnamed == nil {
+		if skipped && !x.leaves(e) && s.unnamed == nil {
 			s.unnamed = e.old
 		}
 	case opClose:
@@ -491,6 +493,22 @@ func (s *session) revertUnnamed(e *effect, skipped bool) {
 		}
 	}
 	x.keepUnnamed(e.unnamed)
+}
+
+// leaves hands what the skipped e ended to the next frame behind it that ends or replaces the unnamed statement, and
+// reports whether there is one: should that be skipped as well, it is there again.
+func (x *exchange) leaves(e *effect) bool {
+	behind := false
+	for _, later := range x.led.q[x.led.head:] {
+		switch f := later.effect; {
+		case f == e:
+			behind = true
+		case behind && f != nil && (f.op == opUnnamedDrop || f.op == opUnnamedParse):
+			f.old = e.old
+			return true
+		}
+	}
+	return false
 }
 
 // noStatement is a name that no statement on a server has.

@@ -152,7 +152,8 @@ func (s *session) requests(b []byte) (used int, err error) {
 	x := s.x
 	o := &x.out
 	o.dst, o.src, o.from, o.pos = s.w.loop.Scratch(), b, 0, 0
-	if x.passIn > 0 {
+	passing := x.passIn > 0
+	if passing {
 		n := min(x.passIn, len(b))
 		x.passIn -= n
 		if x.scanning {
@@ -180,8 +181,12 @@ func (s *session) requests(b []byte) (used int, err error) {
 		s.stall()
 	}
 	err = errors.Join(s.send(), err)
-	if err == nil && x.fenceDue && x.passIn == 0 {
+	switch {
+	case err != nil || x.passIn > 0 || x.server == nil:
+	case x.fenceDue:
 		err = s.startFence(x.fenceSkips)
+	case passing:
+		err = s.afterRelay() // what it belongs to may have been answered before all of it had come
 	}
 	return used, err
 }
@@ -243,16 +248,26 @@ func (s *session) request(b []byte) (size int, err error) {
 			return 0, err
 		}
 	}
-	if x.settle && !x.copyIn && !copying(typ) { // a COPY in the same text waits for its data
-		if !x.led.settled() {
-			return 0, errStall
-		}
-		x.settle = false
+	if s.mustSettle(typ, size) {
+		return 0, errStall
 	}
 	if !whole {
 		return s.large(typ, size, b)
 	}
 	return size, s.dispatch(typ, b[:size])
+}
+
+// mustSettle reports whether a frame waits for every reply owed, although nothing in it asks for that.
+func (s *session) mustSettle(typ byte, size int) bool {
+	x := s.x
+	switch {
+	case x.copySyncs > 0 && !x.copyIn && !needsNoServer(typ, size):
+		return true // should that COPY have failed, one of its Syncs stands before this frame
+	case x.copyIn || copying(typ): // the data of a COPY waits for nothing
+		return false
+	}
+	x.settle = x.settle && !x.led.settled()
+	return x.settle
 }
 
 // copying reports whether a frame is a part of a COPY, or of none and then ignored.
@@ -377,6 +392,9 @@ func (s *session) dispatch(typ byte, frame []byte) error {
 	x.out.size = len(frame)
 	switch typ {
 	case 'Q':
+		if x.copyIn {
+			return s.amidCopy(typ, frame)
+		}
 		return s.query(frame)
 	case 'S':
 		if x.copyIn {
@@ -411,14 +429,23 @@ func (s *session) dispatch(typ byte, frame []byte) error {
 }
 
 // amidCopy handles a frame that has no place in a COPY. The server says so and ends the connection, or its COPY has
-// failed already. Where the frame would have to wait for replies the COPY is ended first: it might wait for ever.
+// failed already, which only the server knows: what comes behind waits for that. Where the frame itself would have to
+// wait, or a Sync has been sent that it may stand behind, the COPY is ended first: it might wait for ever.
 func (s *session) amidCopy(typ byte, frame []byte) error {
 	x := s.x
 	mess := x.copyMess
-	x.copyMess = true
-	err := s.extended(typ, frame)
+	err := errStall
+	if x.copySyncs == 0 {
+		x.copyMess = true
+		if typ == 'Q' {
+			err = s.query(frame)
+		} else {
+			err = s.extended(typ, frame)
+		}
+	}
+	x.copyIn, x.settle = false, true
 	if err == errStall { //nolint:errorlint // our own sentinel
-		x.copyIn, x.copyMess = false, mess
+		x.copyMess, x.settle = mess, false
 		x.out.inject()
 		x.out.dst = wire.AppendCopyFail(x.out.dst, fmt.Sprintf("unexpected message type 0x%02X during COPY from stdin", typ))
 	}
@@ -430,9 +457,6 @@ func (s *session) query(frame []byte) error {
 	x := s.x
 	if s.dropsTwice() {
 		return errStall
-	}
-	if x.copyIn {
-		x.copyMess = true
 	}
 	drops, resets := s.notePin(frame[wire.HeaderLen:])
 	x.settle, x.resets = drops || resets, x.resets || resets

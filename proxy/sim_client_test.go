@@ -1,400 +1,160 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"strings"
+	"syscall"
 	"time"
 
-	"github.com/sarnicdb/sarnic/pool"
 	"github.com/sarnicdb/sarnic/proxy/login"
 	"github.com/sarnicdb/sarnic/proxy/loop"
 	"github.com/sarnicdb/sarnic/proxy/loop/sim"
-	"github.com/sarnicdb/sarnic/proxy/simtest/model"
+	"github.com/sarnicdb/sarnic/proxy/simtest"
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
 
-// simClient holds one conversation and compares every frame it is answered with what a server of its own would have
-// answered. Permitted differences, all of them:
-//   - BackendKeyData, which is virtual;
-//   - a NOTICE that it waits for a connection;
-//   - after it has sent a cancel request: 57014 wherever one can hit, once per request;
-//   - in a failed transaction, 25P02 for the Describe of a statement without rows, for a Bind with the wrong number of
-//     parameters and for the Parse of a name in use: where the statement is not prepared yet it would have to be prepared first;
-//     The other way round, its unnamed statement may be gone then: 26000 instead of 25P02;
-//   - the type of the message that broke a COPY down;
-//   - where server connections break or waits are bounded: 08006 and 53300 in the same places, or the end;
-//   - where its own connection breaks: the end.
+// simClient is a client of a scene.
 type simClient struct {
-	s     *simScene
-	id    int
-	end   *sim.End
-	tag   string // in every text it sends; nobody else may see it
-	app   string
-	talk  []simBurst
-	quits int // the burst in which it leaves without a word; -1: none
-	slow  bool
-
-	greeted  bool
-	pid      uint32
-	key      []byte
-	next     int    // of talk
-	out      []byte // of the burst under way
-	in       []byte
-	maybe    []*model.Reference // what the answer can be, as far as seen
-	got      int                // frames
-	cancels  int                // requests sent
-	hits     int
-	mayBreak bool
-	napping  bool
-	failures int // answers that a world with failures permits
-	told     bool
-	done     bool
-	heardAll bool
-	err      error
+	*simtest.Client
+	s       *simScene
+	fragile bool // its own connection may break
 }
 
-// simBurst is frames sent together.
-type simBurst struct {
-	b     []byte
-	waits bool // for everything that is answered before
-	nags  bool // a cancel request follows
-}
-
+// newSimClient makes a client that is about to log in over end, and all that it is going to say.
 func newSimClient(s *simScene, id int, end *sim.End) *simClient {
 	r := s.Rand()
-	c := &simClient{s: s, id: id, end: end, tag: fmt.Sprintf("T%dq%x", id, r.Uint32()), quits: -1, slow: r.IntN(8) == 0}
+	mark, app := fmt.Sprintf("T%dq%x", id, r.Uint32()), ""
 	switch r.IntN(3) {
 	case 0:
-		c.app = "app" + c.tag
+		app = "app" + mark
 	case 1:
-		c.app = "shared"
+		app = "shared"
 	}
-	t := &simTalk{r: r, tag: c.tag, ref: model.NewReference(c.app), params: map[string]int{}, resets: c.app == ""}
-	t.nags = s.nagging
-	c.talk = t.hold()
-	c.maybe = []*model.Reference{t.ref}
+	ref := simtest.NewReference(app, s.db.Major)
+	talk := s.converse(mark, app, ref)
+	c := &simClient{s: s}
+	c.Client = simtest.NewClient(s.World, end, id, talk, ref)
+	c.Mark, c.App, c.Slow = mark, app, r.IntN(8) == 0
 	if r.IntN(6) == 0 {
-		c.quits = r.IntN(len(c.talk))
+		c.Quits = r.IntN(len(talk))
+	}
+	c.Cancel = c.cancel
+	c.Permits = simtest.Permits{Notice: c.notice, Failure: c.failure, End: c.end, Lost: c.lost}
+	if s.tell {
+		c.Tell = func(what string) { s.say("client %d %s", id, what) }
 	}
 	return c
 }
 
-func (c *simClient) fail(format string, args ...any) {
-	if c.err == nil {
-		c.err = fmt.Errorf(format, args...)
+// converse makes up what a client says. RESET and the like return to what the server connection began with, so that only
+// those may say it who asked for nothing else at login.
+func (s *simScene) converse(mark, app string, ref *simtest.Reference) []simtest.Burst {
+	r := s.Rand()
+	mixed := s.db.Major < 17 // see simtest.Traits
+	if app == "" && r.IntN(3) == 0 {
+		traits := simtest.AllTraits()
+		traits.Mixed = mixed
+		return simtest.NewScript(r, mark+".", traits).Hold(5+r.IntN(15), ref, s.nagging)
 	}
-	c.finish()
+	t := simtest.NewTalk(r, mark, ref)
+	t.Nags, t.Mixed, t.Resets = s.nagging, mixed, app == ""
+	return t.Hold(3 + r.IntN(10))
 }
 
-func (c *simClient) finish() {
-	c.done = true
-	_ = c.end.Close()
-}
-
-func (c *simClient) step() {
-	if c.done || c.napping {
-		return
-	}
-	if c.slow && c.s.Rand().IntN(3) == 0 {
-		c.napping = true
-		c.s.After(time.Duration(c.s.Rand().IntN(5000))*time.Microsecond, 200+c.id, func() {
-			c.napping = false
-			c.listen()
-		})
-		return
-	}
-	c.listen()
-}
-
-func (c *simClient) listen() {
-	if c.done || !c.read() || !c.greeted {
-		return
-	}
-	for !c.done && c.write() {
-	}
-	if !c.done && c.next == len(c.talk) && len(c.out) == 0 && c.complete() {
-		c.heardAll = true
-		if c.s.Rand().IntN(2) == 0 {
-			_, _ = c.end.TryWrite(wire.AppendTerminate(nil))
-		}
-		c.finish()
-	}
-}
-
-func (c *simClient) complete() bool {
-	for _, r := range c.maybe {
-		if len(r.Reply) != c.got {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *simClient) read() bool {
-	var buf [500]byte
-	for {
-		n, err := c.end.TryRead(buf[:])
-		c.in = append(c.in, buf[:n]...)
-		for !c.done && len(c.in) >= wire.HeaderLen {
-			_, size, ok := wire.Header(c.in)
-			if !ok {
-				c.fail("got what is not the protocol: %q", c.in)
-			}
-			if !ok || size > len(c.in) {
-				break
-			}
-			frame := c.in[:size]
-			c.in = c.in[size:]
-			c.frame(frame)
-		}
-		switch {
-		case c.done:
-			return false
-		case err == nil:
-		case err == loop.ErrWouldBlock:
-			return true
-		case c.told || c.mayBreak || c.s.lossy || c.byeNow():
-			c.finish()
-			return false
-		default:
-			c.fail("lost its connection (%v) after %d of %d answers, although nothing broke", err, c.got, len(c.maybe[0].Reply))
-			return false
-		}
-	}
-}
-
-// byeNow reports whether a server would have ended the connection too. What it said last may be lost then.
-func (c *simClient) byeNow() bool {
-	for _, r := range c.maybe {
-		if _, _, dead, _ := r.State(); dead {
-			return true
-		}
-	}
-	return false
-}
-
-// write sends what may be sent now; false: nothing more for the moment.
-func (c *simClient) write() bool {
-	if len(c.out) == 0 {
-		if c.next == len(c.talk) {
-			return false
-		}
-		b := c.talk[c.next]
-		if b.waits && c.next > 0 && !c.heard(c.next-1) {
-			return false
-		}
-		c.out = b.b
-		if c.next == c.quits {
-			_, _ = c.end.TryWrite(c.out[:c.s.Rand().IntN(len(c.out)+1)])
-			c.finish()
-			return false
-		}
-		c.next++
-		if b.nags {
-			c.s.After(time.Duration(c.s.Rand().IntN(4000))*time.Microsecond, 300+c.id, c.nag)
-		}
-	}
-	n, err := c.end.TryWrite(c.out)
-	c.s.say("client %d sends %q", c.id, c.out[:n])
-	c.out = c.out[n:]
-	if err != nil {
-		c.out, c.next = nil, len(c.talk) // the answers say why
-	}
-	return len(c.out) == 0
-}
-
-// heard reports whether everything due after burst i may have come.
-func (c *simClient) heard(i int) bool {
-	for _, r := range c.maybe {
-		if c.got >= r.Due[i] {
-			return true
-		}
-	}
-	return false
-}
-
-// nag sends a cancel request.
-func (c *simClient) nag() {
-	if c.pid == 0 || c.done {
-		return
-	}
-	if s := c.s.srv.named(&login.CancelRequest{PID: c.pid, Secret: c.key}); s != nil {
-		c.cancels++
-		c.s.say("client %d cancels", c.id)
+func (c *simClient) cancel(pid uint32, secret []byte) {
+	if s := c.s.srv.named(&login.CancelRequest{PID: pid, Secret: secret}); s != nil {
 		s.w.loop.Post(func() { s.cancel(func() {}) })
 	}
 }
 
-// frame looks at one frame from the proxy.
-func (c *simClient) frame(f []byte) {
-	c.s.Note(400+c.id, int(f[0]))
-	c.s.say("client %d gets %q", c.id, f)
-	for _, other := range c.s.clients {
-		if other != c && bytes.Contains(f, []byte(other.tag)) {
-			c.fail("sees what is client %d's: %q", other.id, f)
-			return
-		}
-	}
-	typ, body := f[0], f[wire.HeaderLen:]
-	if typ == 'N' && bytes.Contains(f, []byte("waiting for a server connection")) {
-		return
-	}
-	if !c.greeted && !(typ == 'E') {
-		c.greeting(typ, body)
-		return
-	}
-	var all []*model.Reference
-	for _, r := range c.maybe {
-		if c.got < len(r.Reply) && c.same(f, r.Reply[c.got]) {
-			all = append(all, r)
-		}
-	}
-	if typ == 'E' {
-		if e := c.permitted(body); e != nil && e.Severity == "FATAL" {
-			c.told = true
-			return
-		} else if e != nil {
-			for _, r := range c.maybe {
-				for _, other := range r.Interrupted(c.got, e) {
-					if c.got < len(other.Reply) && c.same(f, other.Reply[c.got]) {
-						all = append(all, other)
-					}
-				}
-			}
-		}
-	}
-	if len(all) == 0 {
-		c.fail("answer %d is %q, %s", c.got, f, c.expected())
-		return
-	}
-	c.maybe = all
-	c.got++
+// What follows is all that a client of a pool may see and one with a server process of its own may not. Everything
+// else, to the byte, is as the Reference says; but a client's process number and key, which are virtual.
+
+// notice: between two requests it may be told that it waits for a connection, if that is configured.
+func (c *simClient) notice(e *wire.Error) bool {
+	return c.s.pool.Config().WaitNotice > 0 && e.Severity == "NOTICE" && e.Code == "00000" &&
+		e.Message == "waiting for a server connection of pool "+c.s.pool.Name()
 }
 
-func (c *simClient) expected() (text string) {
-	for _, r := range c.maybe {
-		if c.got < len(r.Reply) {
-			text += fmt.Sprintf("expected %q ", r.Reply[c.got])
-		} else {
-			text += "expected nothing "
-		}
-	}
-	return text
-}
+const strange = "unexpected message type 0x"
 
-// permitted returns the error if it is one that this world may bring about.
-func (c *simClient) permitted(body []byte) *wire.Error {
-	e, ok := wire.ParseError(body)
-	if !ok {
-		return nil
-	}
+// failure: what follows may fail a request that a server process of its own would not fail so.
+//   - A cancel request may also hit a request that waits for a connection, which is refused as it begins; or the Parse of
+//     a statement that a message names and that this very connection has not prepared; or what ends a COPY for a message
+//     that has no place there. It hits once.
+//   - In a failed transaction a statement that this very connection has not prepared cannot be prepared, so that a
+//     Describe of it, a Bind with the wrong number of parameters or another Parse of its name brings 25P02.
+//   - A message that has no place in a COPY may be found out by what is put before it: a Parse or Close of a statement,
+//     or a Flush has another type. Where it would have to wait for answers the COPY is ended for it, and the session lives.
+//   - Where dials fail and connections break, a request that begins may find no server. Nothing of it happens.
+//   - Where waits are bounded it may wait in vain.
+func (c *simClient) failure(e, due *wire.Error, canceled bool) simtest.Moment {
+	disrupted := due != nil && due.Code == wire.CodeProtocolViolation && strings.HasPrefix(due.Message, strange)
 	switch {
-	case e.Code == wire.CodeQueryCanceled && e.Message == "canceling statement due to user request" && c.hits < c.cancels:
-		c.hits++
-	case e.Code == wire.CodeInFailedTransaction && c.preparesNext():
-	case e.Message == "unnamed prepared statement does not exist" && c.failed():
-	case c.byeNow() && e.Severity == "FATAL" && e.Code == wire.CodeConnectionFailure:
-	case c.s.lossy && e.Code == wire.CodeConnectionFailure:
-		c.failures++
-	case c.s.hasty && e.Code == wire.CodeTooManyConnections:
-		c.failures++
-	default:
-		return nil
+	case e.Severity != "ERROR":
+	case canceled:
+		return simtest.Starting | simtest.Naming | simtest.Disrupted
+	case e.Code == wire.CodeInFailedTransaction:
+		return simtest.NamingInVain
+	case disrupted && e.Code == wire.CodeQueryCanceled && e.Message == "COPY from stdin failed: "+due.Message,
+		disrupted && e.Code == wire.CodeProtocolViolation && strings.HasPrefix(e.Message, strange):
+		return simtest.Disrupted
+	case c.s.lossy && e.Code == wire.CodeConnectionFailure,
+		c.s.hasty && e.Code == wire.CodeTooManyConnections:
+		return simtest.Starting
 	}
-	return e
+	return 0
 }
 
-// failed reports whether the answer due says that the transaction has failed.
-func (c *simClient) failed() bool {
-	for _, r := range c.maybe {
-		if c.got < len(r.Reply) {
-			if _, code := wire.ErrorCode(r.Reply[c.got][wire.HeaderLen:]); string(code) == wire.CodeInFailedTransaction {
-				return true
-			}
-		}
+// end: a FATAL error may say
+//   - that the server connection broke, anywhere, where such break; but never that its answers were not understood;
+//   - the same where the server has ended the session by itself, but what it said last was lost;
+//   - before the first request, that no server could be reached or waited for.
+func (c *simClient) end(e *wire.Error) bool {
+	switch e.Code {
+	case wire.CodeConnectionFailure:
+		return (c.s.lossy || c.Ended()) && e.Message != errOutOfStep.Message
+	case wire.CodeTooManyConnections:
+		return c.s.hasty && !c.Greeted()
 	}
 	return false
 }
 
-// preparesNext reports whether the answer due is one to a Describe of a statement, or about a Bind's parameters.
-func (c *simClient) preparesNext() bool {
-	for _, r := range c.maybe {
-		if c.got >= len(r.Reply) {
-			continue
-		}
-		f := r.Reply[c.got]
-		if _, code := wire.ErrorCode(f[wire.HeaderLen:]); f[0] == 't' || f[0] == 'E' && (string(code) == wire.CodeProtocolViolation || string(code) == wire.CodeDuplicateStatement ||
-			string(code) == wire.CodeSyntaxError || string(code) == wire.CodeInFailedTransaction) {
-			return true
-		}
-	}
-	return false
+// lost: the connection may end without a word
+//   - where it breaks itself;
+//   - in the middle of a frame whose rest a server connection took along: nothing can be said there;
+//   - where a server connection broke while more was on its way from the client: what was said last is lost when that comes
+//     to a closed connection.
+func (c *simClient) lost(err error, amidst bool) bool {
+	return c.fragile || c.s.lossy && (amidst || errors.Is(err, syscall.ECONNRESET))
 }
 
-// same compares two frames. A COPY that breaks down by a message that has no place there may name one of ours, and how
-// the session goes on is then between the two of us.
-func (c *simClient) same(got, expected []byte) bool {
-	const strange = "unexpected message type 0x"
-	if bytes.Equal(got, expected) {
-		return true
+// join logs a client in.
+func (s *simScene) join(i int) error {
+	r := s.Rand()
+	ours, theirs := s.Pair(fmt.Sprintf("front %d", i), fmt.Sprintf("client %d", i))
+	c := newSimClient(s, i, theirs)
+	for _, other := range s.clients {
+		c.Others, other.Others = append(c.Others, other.Client), append(other.Others, c.Client)
 	}
-	both := bytes.Contains(got, []byte(strange)) && bytes.Contains(expected, []byte(strange))
-	if both {
-		c.finish()
+	s.clients = append(s.clients, c)
+	in := &login.Client{Database: simDatabase, User: simUser, Version: wire.Version30, Unsent: wire.AppendAuthOK(nil)}
+	if c.App != "" {
+		in.Params = []wire.Param{{Name: "application_name", Value: c.App}}
 	}
-	return both
-}
-
-func (c *simClient) greeting(typ byte, body []byte) {
-	switch typ {
-	case 'S':
-		if name, value, _ := wire.ParameterStatus(body); string(name) == "application_name" && string(value) != c.app {
-			c.fail("is told that application_name is %q", value)
-		}
-	case 'K':
-		pid, key, _ := wire.BackendKey(body)
-		c.pid, c.key = pid, bytes.Clone(key)
-	case 'Z':
-		c.greeted = true
-	case 'R', 'N':
-	default:
-		c.fail("is greeted with %q", typ)
+	l := s.loops[r.IntN(len(s.loops))]
+	sess, refusal := s.srv.newSession(in, loop.NewConn(ours), s.srv.workers[l])
+	if refusal != nil {
+		return refusal
 	}
-}
-
-var errStore = errors.New("what is committed is not what was asked for")
-
-// auditStore compares what is committed under the client's keys with what can have been.
-func (c *simClient) auditStore() error {
-	if !c.heardAll && (c.cancels > 0 || c.s.lossy || c.s.hasty) {
-		return nil // what failed unseen is not known
+	if r.IntN(10) == 0 {
+		ours.MaybeCut(0.5, 2000)
+		c.fragile = true
 	}
-	have := c.s.store.Of(c.tag)
-	for _, r := range c.maybe {
-		commits := r.Commits()
-		for i, commit := range slices.Backward(commits) {
-			if maps.Equal(commit.Store.Of(c.tag), have) {
-				return nil
-			}
-			if c.heardAll || c.got > commit.Frame && i == len(commits)-1 {
-				break // the client knows that this one happened
-			}
-			if c.got > commit.Frame {
-				break
-			}
-		}
-	}
-	return fmt.Errorf("%w: %v", errStore, have)
-}
-
-func (c *simClient) state() string {
-	left := 0
-	if len(c.maybe) > 0 {
-		left = len(c.maybe[0].Reply)
-	}
-	return fmt.Sprintf("tag %s, done %v, greeted %v, burst %d of %d, %d unsent, %d of %d answers, %d cancels, %d possibilities, mode %s",
-		c.tag, c.done, c.greeted, c.next, len(c.talk), len(c.out), c.got, left, c.cancels, len(c.maybe), pool.TransactionMode)
+	s.After(time.Duration(r.IntN(3000))*time.Microsecond, 100+i, func() {
+		l.Post(func() { s.srv.start(sess, in.Unsent) })
+		c.Start()
+	})
+	return nil
 }

@@ -41,11 +41,10 @@ type simResult struct {
 }
 
 func playSeed(seed uint64) (simResult, error) {
-	s, err := newSimScene(seed)
+	s, err := newSimScene(seed, os.Getenv("SARNIC_SIM_SEED") != "")
 	if err != nil {
 		return simResult{}, err
 	}
-	s.tell = os.Getenv("SARNIC_SIM_SEED") != ""
 	if err := s.play(); err != nil {
 		if s.tell {
 			err = fmt.Errorf("%s%w", s.story.String(), err)
@@ -54,10 +53,11 @@ func playSeed(seed uint64) (simResult, error) {
 	}
 	r := simResult{hash: s.Hash(), counts: s.Counts()}
 	for _, c := range s.clients {
-		r.frames += c.got
-		r.cancels += c.cancels
-		r.hits += c.hits
-		r.failures += c.failures
+		r.frames += c.Answered()
+		sent, hit := c.Cancels()
+		r.cancels += sent
+		r.hits += hit
+		r.failures += c.Failures()
 	}
 	return r, nil
 }

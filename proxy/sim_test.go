@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 	"github.com/sarnicdb/sarnic/proxy/login"
 	"github.com/sarnicdb/sarnic/proxy/loop"
 	"github.com/sarnicdb/sarnic/proxy/loop/sim"
-	"github.com/sarnicdb/sarnic/proxy/simtest/model"
+	"github.com/sarnicdb/sarnic/proxy/simtest"
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
 
@@ -23,18 +22,18 @@ import (
 // Everything about it is drawn from the seed.
 type simScene struct {
 	*sim.World
-	srv     *Server
-	loops   []*loop.Loop
-	store   *model.Store
-	pool    *pool.Pool
-	servers []*simServer
-	clients []*simClient
-	log     bytes.Buffer
-	lossy   bool // server connections break, dials fail
-	hasty   bool // clients wait for a connection only so long
-	nagging bool // cancel requests are sent
-	tell    bool // keep a story
-	story   strings.Builder
+	srv      *Server
+	loops    []*loop.Loop
+	db       *simtest.Database
+	pool     *pool.Pool
+	backends []*simtest.Backend
+	clients  []*simClient
+	log      bytes.Buffer
+	lossy    bool // server connections break, dials fail
+	hasty    bool // clients wait for a connection only so long
+	nagging  bool // cancel requests are sent
+	tell     bool // keep a story
+	story    strings.Builder
 }
 
 // say adds to the story, which a schedule that is played alone keeps.
@@ -47,11 +46,13 @@ func (s *simScene) say(format string, args ...any) {
 
 const simDatabase, simUser = "db", "u"
 
-func newSimScene(seed uint64) (*simScene, error) {
-	s := &simScene{store: model.NewStore()}
+func newSimScene(seed uint64, tell bool) (*simScene, error) {
+	s := &simScene{tell: tell}
 	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelError}))
 	s.World = sim.New(seed, log)
 	r := s.Rand()
+	s.db = simtest.NewDatabase(func(d time.Duration, wake func()) { s.After(d, 1000, wake) })
+	s.db.Major = []int{15, 18}[r.IntN(2)]
 	s.lossy, s.hasty, s.nagging = r.IntN(5) == 0, r.IntN(8) == 0, r.IntN(3) == 0
 	srv, err := newServer(Config{Auth: login.Trust}, log)
 	if err != nil {
@@ -109,71 +110,45 @@ func (s *simScene) dial(ctx context.Context) (*dial.Server, error) {
 	if s.lossy && s.Rand().IntN(10) == 0 {
 		return nil, errSimDial
 	}
-	n := len(s.servers)
-	ours, theirs := s.Pair(fmt.Sprintf("pool %d", n), fmt.Sprintf("postgres %d", n))
-	b := model.NewBackend(s.store, uint32(5000+n), []byte{'k', byte(n), 0, 1}, "")
-	sv := &simServer{s: s, end: theirs, b: b, rng: rand.New(rand.NewPCG(s.Seed(), uint64(n)))}
-	s.servers = append(s.servers, sv)
+	ours, b := simtest.Dial(s.World, s.db, fmt.Sprint("connection ", len(s.backends)))
+	s.backends = append(s.backends, b)
+	if s.tell {
+		b.Tell = func(what string) { s.say("server %d %s", b.PID(), what) }
+	}
 	if s.lossy {
 		ours.MaybeCut(0.3, 3000)
 	}
-	theirs.OnEvent(sv.step)
-	return &dial.Server{Conn: loop.NewConn(ours), PID: b.PID, Secret: b.Secret, Params: b.Params(), TxStatus: 'I'}, nil
+	return &dial.Server{
+		Conn: loop.NewConn(ours), PID: b.PID(), Secret: b.Secret(), TxStatus: 'I',
+		Params: []wire.Param{{Name: "application_name"}, {Name: "server_version", Value: fmt.Sprint(s.db.Major, ".0")}},
+	}, nil
 }
 
-// cancel is the pool's Canceler.
+// cancel is the pool's Canceler. The signal may come at once or as late as it can hit something.
 func (s *simScene) cancel(_ context.Context, to *dial.Server) error {
-	for _, sv := range s.servers {
-		if sv.b.PID == to.PID && bytes.Equal(sv.b.Secret, to.Secret) {
-			s.say("server %d is signalled", sv.b.PID)
-			sv.b.Cancel(sv.rng.IntN(2) == 0)
-			sv.step()
-			return nil
-		}
+	b := s.db.Backend(to.PID)
+	if b == nil || !bytes.Equal(b.Secret(), to.Secret) {
+		return errSimDial
 	}
-	return errSimDial
-}
-
-// join logs a client in.
-func (s *simScene) join(i int) error {
-	r := s.Rand()
-	ours, theirs := s.Pair(fmt.Sprintf("front %d", i), fmt.Sprintf("client %d", i))
-	c := newSimClient(s, i, theirs)
-	s.clients = append(s.clients, c)
-	in := &login.Client{Database: simDatabase, User: simUser, Version: wire.Version30, Unsent: wire.AppendAuthOK(nil)}
-	if c.app != "" {
-		in.Params = []wire.Param{{Name: "application_name", Value: c.app}}
-	}
-	l := s.loops[r.IntN(len(s.loops))]
-	sess, refusal := s.srv.newSession(in, loop.NewConn(ours), s.srv.workers[l])
-	if refusal != nil {
-		return refusal
-	}
-	if r.IntN(10) == 0 {
-		ours.MaybeCut(0.5, 2000)
-		c.mayBreak = true
-	}
-	s.After(time.Duration(r.IntN(3000))*time.Microsecond, 100+i, func() {
-		l.Post(func() { s.srv.start(sess, in.Unsent) })
-		theirs.OnEvent(c.step)
-	})
+	s.say("server %d is signalled", b.PID())
+	b.Cancel(s.Rand().IntN(2) == 0)
 	return nil
 }
 
 // over reports whether every client is through and nothing is left of it.
 func (s *simScene) over() bool {
 	for _, c := range s.clients {
-		if c.err != nil {
+		if c.Err() != nil {
 			return true
 		}
 	}
-	for _, sv := range s.servers {
-		if sv.b.Violation() != nil {
+	for _, b := range s.backends {
+		if b.Violation() != nil {
 			return true
 		}
 	}
 	for _, c := range s.clients {
-		if !c.done {
+		if !c.Done() {
 			return false
 		}
 	}
@@ -188,25 +163,20 @@ func (s *simScene) gone() bool {
 			return false
 		}
 	}
-	for _, sv := range s.servers {
-		if !sv.b.Dead() {
-			return false
-		}
-	}
-	return true
+	return s.db.Backends() == 0
 }
 
 // play runs the scene to its end and looks at what is left.
 func (s *simScene) play() error {
 	err := s.Run(time.Hour, s.over)
-	for _, sv := range s.servers {
-		if v := sv.b.Violation(); v != nil {
-			return fmt.Errorf("seed %d: %w\n%s", s.Seed(), v, s.Trace())
+	for i, b := range s.backends {
+		if v := b.Violation(); v != nil {
+			return fmt.Errorf("seed %d: server %d: %w\n%s", s.Seed(), i, v, s.Trace())
 		}
 	}
 	for i, c := range s.clients {
-		if c.err != nil {
-			return fmt.Errorf("seed %d: client %d: %w\n%s", s.Seed(), i, c.err, s.Trace())
+		if c.Err() != nil {
+			return fmt.Errorf("seed %d: client %d: %w\n%s", s.Seed(), i, c.Err(), s.Trace())
 		}
 	}
 	if err != nil {
@@ -236,7 +206,7 @@ func (s *simScene) leftovers() error {
 		return fmt.Errorf("errors in the log: %s", s.log.String())
 	}
 	for i, c := range s.clients {
-		if err := c.auditStore(); err != nil {
+		if err := c.CheckRows(s.db, s.lossy || s.hasty); err != nil {
 			return fmt.Errorf("client %d: %w", i, err)
 		}
 	}
@@ -248,83 +218,10 @@ func (s *simScene) state() string {
 	text := fmt.Sprintf("%d sessions; pool: %d connecting, %d idle, %d busy, %d resetting, %d wait\n",
 		len(s.srv.sessions), st.Connecting, st.Idle, st.Busy, st.Resetting, st.Waiting)
 	for i, c := range s.clients {
-		text += fmt.Sprintf("client %d: %s\n", i, c.state())
+		text += fmt.Sprintf("client %d: %s\n", i, c.State())
 	}
-	for i, sv := range s.servers {
-		text += fmt.Sprintf("server %d: dead %v, idle %v, asleep %v, %d statements\n", i, sv.b.Dead(), sv.b.Idle(), sv.b.Asleep(), sv.b.Statements())
+	for i, b := range s.backends {
+		text += fmt.Sprintf("server %d: ended %v, quiet %v, asleep %v\n", i, b.Ended(), b.Quiet(), b.Asleep())
 	}
 	return text
-}
-
-// simServer moves bytes between a connection and the model behind it.
-type simServer struct {
-	s      *simScene
-	end    *sim.End
-	b      *model.Backend
-	rng    *rand.Rand
-	sleeps int // begun
-	asleep bool
-	closed bool
-}
-
-func (sv *simServer) step() {
-	if sv.closed {
-		return
-	}
-	if !sv.flush() {
-		return // a server whose client does not read does not read either
-	}
-	var buf [2000]byte
-	for {
-		n, err := sv.end.TryRead(buf[:])
-		sv.b.Feed(buf[:n])
-		if n > 0 {
-			sv.s.say("server %d reads %q", sv.b.PID, buf[:n])
-		}
-		if err == nil {
-			continue
-		}
-		if err != loop.ErrWouldBlock {
-			sv.b.Run()
-			sv.b.End()
-		}
-		break
-	}
-	sv.b.Run()
-	sv.flush()
-	if d := sv.b.Asleep(); d == 0 {
-		sv.asleep = false
-	} else if !sv.asleep {
-		sv.asleep = true
-		sv.sleeps++
-		n := sv.sleeps
-		sv.s.After(d, 1000, func() {
-			if sv.asleep && sv.sleeps == n {
-				sv.asleep = false
-				sv.b.Wake()
-				sv.step()
-			}
-		})
-	}
-}
-
-// flush reports whether everything that was to be sent is sent.
-func (sv *simServer) flush() bool {
-	if out := sv.b.Output(); len(out) > 0 {
-		n, err := sv.end.TryWrite(out)
-		sv.s.say("server %d writes %q", sv.b.PID, out[:n])
-		sv.b.Sent(n)
-		if err != nil {
-			sv.b.End()
-			sv.b.Sent(len(sv.b.Output()))
-		}
-	}
-	if len(sv.b.Output()) > 0 {
-		return false
-	}
-	if sv.b.Dead() {
-		sv.closed = true
-		_ = sv.end.Close()
-	}
-	return !sv.closed
 }

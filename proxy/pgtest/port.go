@@ -69,7 +69,7 @@ func (b *portBook) take(port int) (bool, error) {
 	}
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(port), Len: 1}
 	if err := unix.FcntlFlock(b.file.Fd(), unix.F_SETLK, &lock); err != nil {
-		return false, nil //nolint:nilerr // another process has it
+		return false, nil // another process has it
 	}
 	b.taken[port] = true
 	return true, nil

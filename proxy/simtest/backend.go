@@ -10,8 +10,10 @@ import (
 // Backend is one server process: Feed it bytes and Take what it says.
 type Backend struct {
 	session
-	tx transaction
-	db *Database
+	audit
+	tx    transaction
+	db    *Database
+	watch *watch
 
 	pid    uint32
 	secret [4]byte
@@ -26,6 +28,8 @@ type Backend struct {
 	copying  *copyIn
 	asleep   func(err *wire.Error) // ends the pg_sleep under way
 	alarm    int                   // tells the sleeps apart
+	signal   bool                  // a cancel request has come that has hit nothing yet
+	asked    bool                  // a request has begun that is not answered
 	extended bool                  // the message at hand is of the extended protocol
 	ended    bool
 	hungUp   bool
@@ -34,12 +38,10 @@ type Backend struct {
 	Spoken func()
 	// Tell hears what the process is sent and says; nil: nobody does.
 	Tell func(what string)
-	// committed is called after each commit; the reference keeps a history.
-	committed func()
 }
 
-func newBackend(db *Database, pid uint32) *Backend {
-	b := &Backend{session: newSession(), db: db, pid: pid}
+func newBackend(db *Database, pid uint32, app string) *Backend {
+	b := &Backend{session: newSession(app), db: db, pid: pid}
 	binary.BigEndian.PutUint32(b.secret[:], pid*2654435761)
 	return b
 }
@@ -86,6 +88,7 @@ func (b *Backend) run() {
 	for !b.ended && b.asleep == nil && len(b.in) >= wire.HeaderLen {
 		typ, size, ok := wire.Header(b.in)
 		if !ok {
+			b.violate("invalid length of a %q", typ)
 			b.fatal(&wire.Error{Code: wire.CodeProtocolViolation, Message: "invalid message length"})
 			return
 		}
@@ -118,7 +121,11 @@ func (b *Backend) message(typ byte, body []byte) {
 		b.query(body)
 	case 'P', 'B', 'D', 'E', 'C':
 		b.extended = true
-		if err := b.extendedMessage(typ, body); err != nil {
+		err := b.starting()
+		if err == nil {
+			err = b.extendedMessage(typ, body)
+		}
+		if err != nil {
 			b.fail(err)
 		}
 	case 'H':
@@ -130,9 +137,11 @@ func (b *Backend) message(typ byte, body []byte) {
 	case 'F':
 		b.function(body)
 	case 'd', 'c', 'f':
+		b.stray(string(body))
 	case 'X':
 		b.end()
 	default:
+		b.violate("message of unknown type %q", typ)
 		b.fatal(&wire.Error{Code: wire.CodeProtocolViolation, Message: "invalid frontend message type"})
 	}
 }
@@ -152,7 +161,7 @@ func (b *Backend) fail(err *wire.Error) {
 
 // ready ends a request: what has changed is reported, then ReadyForQuery.
 func (b *Backend) ready() {
-	b.todo = nil
+	b.todo, b.asked = nil, false
 	if !b.tx.open {
 		b.sayNotes()
 	}
@@ -161,15 +170,22 @@ func (b *Backend) ready() {
 		b.say(wire.AppendParameterStatus(nil, "application_name", b.reported))
 	}
 	b.tx.resting = b.tx.implicit
-	status := byte('I')
-	switch {
-	case b.tx.failed:
-		status = 'E'
-	case b.tx.block, b.tx.implicit:
-		status = 'T'
+	status := b.status()
+	if status == 'I' {
+		b.rests()
 	}
 	b.say(wire.AppendReadyForQuery(nil, status))
 	b.flush()
+}
+
+func (b *Backend) status() byte {
+	switch {
+	case b.tx.failed:
+		return 'E'
+	case b.tx.block, b.tx.implicit:
+		return 'T'
+	}
+	return 'I'
 }
 
 func (b *Backend) sayNotes() {
@@ -188,11 +204,16 @@ func (b *Backend) deliverNotes() {
 	}
 }
 
-func (b *Backend) say(p []byte) { b.obuf = append(b.obuf, p...) }
+// say has one frame sent with the next flush.
+func (b *Backend) say(frame []byte) {
+	b.obuf = append(b.obuf, frame...)
+	b.watch.saidOne()
+}
 
 func (b *Backend) flush() {
 	b.out = append(b.out, b.obuf...)
 	b.obuf = b.obuf[:0]
+	b.watch.flush()
 }
 
 func (b *Backend) spoke() {
@@ -221,12 +242,18 @@ func (b *Backend) HangUp() {
 	b.run()
 }
 
-// Cancel is the signal of a cancel request. It ends what runs now, whoever asked for that.
-func (b *Backend) Cancel() {
-	if b.asleep == nil {
+// Cancel is the signal of a cancel request. It ends what runs now, whoever asked for that. Where nothing runs it is
+// lost, unless it is late: then it hits the next thing that does, as one that arrives between two steps of a statement.
+func (b *Backend) Cancel(late bool) {
+	if b.asleep != nil {
+		b.wake(canceled())
 		return
 	}
-	b.wake(&wire.Error{Code: wire.CodeQueryCanceled, Message: "canceling statement due to user request"})
+	b.signal = b.signal || late || b.copying != nil
+}
+
+func canceled() *wire.Error {
+	return &wire.Error{Code: wire.CodeQueryCanceled, Message: "canceling statement due to user request"}
 }
 
 // Terminate is pg_terminate_backend.
@@ -243,6 +270,10 @@ func (b *Backend) Terminate() {
 
 // sleep suspends the process; then goes on with whatever ended it.
 func (b *Backend) sleep(st *statement, then func(err *wire.Error)) {
+	if b.db.Sleep == nil {
+		then(b.at(Cancelable))
+		return
+	}
 	b.alarm++
 	alarm := b.alarm
 	b.asleep = then

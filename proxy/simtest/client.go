@@ -1,11 +1,10 @@
 package simtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/sarnicdb/sarnic/proxy/loop"
@@ -13,254 +12,254 @@ import (
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
 
-// ErrWrong is an answer that a direct connection would not have given.
+// ErrWrong is an answer that a connection of one's own would not have given.
 var ErrWrong = errors.New("wrong answer")
 
-// Client plays a script over its end of a connection and compares every frame it gets with its reference.
+// Client holds one conversation over its end of a connection and compares every frame it is answered with what a server
+// process of its own would have answered.
 type Client struct {
-	// Cancel sends a cancel request with the key the client was given; nil: this client never does.
+	Mark string // of its texts; nobody else may see it
+	App  string // its application_name at login
+	// Cancel sends a cancel request with the key the client was given.
 	Cancel func(pid uint32, secret []byte)
-	// Tell hears what the client sends and gets; nil: nobody does.
+	// Permits is how its answers may differ; the zero value permits nothing.
+	Permits Permits
+	// Others are clients whose marks it must not see.
+	Others []*Client
+	// Tell hears what it sends and gets; nil: nobody does.
 	Tell func(what string)
-	// Impatient is the chance that a burst is sent before the last one is answered.
-	Impatient float64
+	// Slow makes it take its time before it looks at what has come, now and then.
+	Slow bool
+	// Quits is the burst in which it leaves without a word; -1: none.
+	Quits int
 
-	w      *sim.World
-	end    *sim.End
-	rnd    *rand.Rand
-	prefix string
-	script *Script
-	ref    *reference
-	left   int    // bursts
-	out    []byte // not taken yet
-	in     []byte // before the greeting is over
-	pid    uint32
-	secret []byte
+	w   *sim.World
+	end *sim.End
+	rnd *rand.Rand
+	id  int
 
-	asked int // cancel requests
-	ready bool
-	last  bool // the final burst is out
-	done  bool
-	lost  bool
-	// unsure: a cancel that was asked for may have hit what was lost, so nothing is known of the rows.
-	unsure  bool
-	refused bool   // a request of its own was cancelled before it reached a server; nothing can be compared behind that
-	fatal   string // the SQLSTATE of a FATAL error
-	err     error
+	talk     []Burst
+	next     int    // of talk
+	out      []byte // of the burst under way
+	in       []byte
+	maybe    []*Reference // what the answer can be, as far as seen
+	got      int          // frames
+	last     byte         // the status of the last ReadyForQuery; 0 since something else came
+	pid      uint32
+	secret   []byte
+	cancels  int // requests sent
+	hits     int
+	failures int
+	greeted  bool
+	napping  bool
+	told     bool // that its session ends
+	done     bool
+	heardAll bool
+	err      error
 }
 
-// NewClient begins a client that has just logged in, with so many bursts to send. id makes its keys its own.
-func NewClient(w *sim.World, end *sim.End, id, bursts int, traits Traits, major int) *Client {
-	prefix := fmt.Sprintf("c%d.", id)
-	rnd := rand.New(rand.NewPCG(w.Seed(), uint64(id)))
-	c := &Client{
-		w: w, end: end, rnd: rnd, prefix: prefix, left: bursts,
-		script: NewScript(rnd, prefix, traits), ref: newReference(prefix, major),
-	}
-	end.OnEvent(c.step)
-	return c
+// NewClient makes a client that has just logged in and is to hold a conversation whose answers are those of ref. Nothing
+// happens before Start. id tells its steps from others in the trace.
+func NewClient(w *sim.World, end *sim.End, id int, talk []Burst, ref *Reference) *Client {
+	return &Client{w: w, end: end, id: id, rnd: w.Rand(), Quits: -1, talk: talk, maybe: []*Reference{ref}}
 }
+
+// Start has the client look at its connection.
+func (c *Client) Start() { c.end.OnEvent(c.step) }
 
 // Done reports whether the client has ended: with everything answered, with its connection lost, or with Err.
 func (c *Client) Done() bool { return c.done }
 
-// Lost reports whether the connection ended before the script did, and the SQLSTATE of the FATAL error that said so,
-// if one did.
-func (c *Client) Lost() (lost bool, code string) { return c.lost, c.fatal }
-
-// Refused reports whether the client left because a cancel of its own reached it while it waited for a server.
-func (c *Client) Refused() bool { return c.refused }
+// Greeted reports whether its login is over.
+func (c *Client) Greeted() bool { return c.greeted }
 
 // Err is the first thing that was wrong.
 func (c *Client) Err() error { return c.err }
 
 // Answered is the number of frames that were right.
-func (c *Client) Answered() int { return c.ref.acked }
+func (c *Client) Answered() int { return c.got }
+
+// Cancels is how many cancel requests it sent, and how many hit it.
+func (c *Client) Cancels() (sent, hit int) { return c.cancels, c.hits }
+
+// Failures is how many answers were failures that Permits explains.
+func (c *Client) Failures() int { return c.failures }
+
+func (c *Client) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf("%w: %s: "+format, append([]any{ErrWrong, c.Mark}, args...)...)
+	}
+	c.finish()
+}
+
+func (c *Client) finish() {
+	c.done = true
+	_ = c.end.Close()
+}
 
 func (c *Client) step() {
-	for !c.done {
-		c.read()
-		if c.done || !c.write() || !c.speak() {
-			return
+	if c.done || c.napping {
+		return
+	}
+	if c.Slow && c.rnd.IntN(3) == 0 {
+		c.napping = true
+		c.w.After(time.Duration(c.rnd.IntN(5000))*time.Microsecond, 200+c.id, func() {
+			c.napping = false
+			c.listen()
+		})
+		return
+	}
+	c.listen()
+}
+
+func (c *Client) listen() {
+	if c.done || !c.read() || !c.greeted {
+		return
+	}
+	for !c.done && c.write() {
+	}
+	if !c.done && c.next == len(c.talk) && len(c.out) == 0 && c.complete() {
+		c.heardAll = true
+		if c.rnd.IntN(2) == 0 {
+			_, _ = c.end.TryWrite(wire.AppendTerminate(nil))
 		}
+		c.finish()
 	}
 }
 
-func (c *Client) read() {
-	var buf [1500]byte
-	for !c.done {
-		n, err := c.end.TryRead(buf[:])
-		if n > 0 {
-			c.observe(buf[:n])
+func (c *Client) complete() bool {
+	for _, r := range c.maybe {
+		if len(r.Reply) != c.got {
+			return false
 		}
-		if err == loop.ErrWouldBlock { //nolint:errorlint // the loop's own sentinel
-			return
-		}
-		if err != nil {
-			c.finish(!c.last || !c.ref.settled())
-		}
-	}
-}
-
-// write reports whether everything has been taken.
-func (c *Client) write() bool {
-	n, err := c.end.TryWrite(c.out)
-	c.out = c.out[n:]
-	if err != nil {
-		c.finish(true)
-	}
-	return len(c.out) == 0 && !c.done
-}
-
-// speak sends the next burst when its time has come, and reports whether it did.
-func (c *Client) speak() bool {
-	if !c.ready || !c.ref.settled() && (c.rnd.Float64() >= c.Impatient || c.last) {
-		return false
-	}
-	switch {
-	case c.last:
-		c.finish(false)
-		return false
-	case c.left > 0:
-		c.left--
-		c.send(c.script.Next())
-	default:
-		c.last = true
-		c.send(c.script.Last())
 	}
 	return true
 }
 
-func (c *Client) send(b []byte) {
-	c.out = append(c.out, b...)
-	if c.Tell != nil {
-		c.Tell("sends" + show(b))
-	}
-	c.ref.feed(b)
-	if c.Cancel != nil && c.rnd.IntN(3) == 0 {
-		c.w.After(time.Duration(c.rnd.IntN(8_000_000)), int(c.pid), func() {
-			if !c.done {
-				c.asked++
-				c.Cancel(c.pid, c.secret)
-			}
-		})
-	}
-}
-
-func (c *Client) observe(b []byte) {
-	if !c.ready {
-		b = c.greeting(b)
-	}
-	if len(b) == 0 {
-		return
-	}
-	if c.Tell != nil {
-		c.Tell(fmt.Sprintf("gets %q", b))
-	}
-	err := c.ref.observe(b)
-	switch {
-	case err != nil:
-		severity, code := c.ref.errorAtHand()
+// read reports whether the client goes on.
+func (c *Client) read() bool {
+	var buf [500]byte
+	for {
+		n, err := c.end.TryRead(buf[:])
+		c.in = append(c.in, buf[:n]...)
+		c.frames()
 		switch {
-		case severity == "FATAL":
-			c.fatal = code
-			c.finish(true)
-		case code == wire.CodeQueryCanceled && c.asked > c.ref.cancels:
-			// It was waiting for a server when its cancel came. The reference has gone on and cannot be turned back.
-			c.refused = true
-			c.finish(true)
-			c.unsure = true
+		case c.done:
+			return false
+		case err == nil:
+		case err == loop.ErrWouldBlock: //nolint:errorlint // the loop's own sentinel
+			return true
+		case c.told || c.Ended() || c.Permits.lost(err, len(c.in) > 0):
+			c.finish()
+			return false
 		default:
-			c.wrong(err)
+			c.fail("lost its connection (%v) after %d of %d answers, although nothing broke", err, c.got, len(c.maybe[0].Reply))
+			return false
 		}
-	case c.ref.cancels > c.asked:
-		c.wrong(errors.New("cancelled, and it was not this client that asked"))
 	}
 }
 
-func (c *Client) wrong(err error) {
-	c.err = fmt.Errorf("%w: %s: %w", ErrWrong, c.prefix, err)
-	c.finish(true)
-}
-
-// greeting takes what comes before the first ReadyForQuery, and returns what comes behind it.
-func (c *Client) greeting(b []byte) []byte {
-	c.in = append(c.in, b...)
-	for len(c.in) >= wire.HeaderLen {
-		typ, body, rest, ok := wire.Next(c.in)
+// frames looks at the whole frames that have come.
+func (c *Client) frames() {
+	for !c.done && len(c.in) >= wire.HeaderLen {
+		_, size, ok := wire.Header(c.in)
 		if !ok {
-			return nil
+			c.fail("got what is not the protocol: %q", c.in)
 		}
-		c.in = rest
-		switch typ {
-		case 'K':
-			pid, secret, _ := wire.BackendKey(body)
-			c.pid, c.secret = pid, append([]byte(nil), secret...)
-		case 'E':
-			_, code := wire.ErrorCode(body)
-			c.fatal = string(code)
-			c.finish(true)
-			return nil
-		case 'Z':
-			c.ready = true
-			return c.in
+		if !ok || size > len(c.in) {
+			return
 		}
+		frame := c.in[:size]
+		c.in = c.in[size:]
+		c.frame(frame)
 	}
-	return nil
 }
 
-func (c *Client) finish(lost bool) {
-	if c.done {
+// Ended reports whether a server process would have ended the session by itself. What it said last may be lost then: who
+// sends to a connection that is closed may be told of that first.
+func (c *Client) Ended() bool {
+	for _, r := range c.maybe {
+		if r.Ended(c.next) {
+			return true
+		}
+	}
+	return false
+}
+
+// write sends what may be sent now; false: nothing more for the moment.
+func (c *Client) write() bool {
+	if len(c.out) == 0 {
+		if c.next == len(c.talk) {
+			return false
+		}
+		b := c.talk[c.next]
+		if b.Waits && c.next > 0 && !c.heard(c.next-1) {
+			return false
+		}
+		c.out = b.Frames
+		if c.next == c.Quits {
+			c.next++
+			_, _ = c.end.TryWrite(c.out[:c.rnd.IntN(len(c.out)+1)])
+			c.finish()
+			return false
+		}
+		c.next++
+		if b.Nags {
+			c.w.After(time.Duration(c.rnd.IntN(4000))*time.Microsecond, 300+c.id, c.nag)
+		}
+	}
+	n, err := c.end.TryWrite(c.out)
+	if c.Tell != nil {
+		c.Tell(fmt.Sprintf("sends %q", c.out[:n]))
+	}
+	c.out = c.out[n:]
+	if err != nil {
+		c.out, c.next = nil, len(c.talk) // the answers say why
+	}
+	return len(c.out) == 0
+}
+
+// heard reports whether everything due after burst i may have come.
+func (c *Client) heard(i int) bool {
+	for _, r := range c.maybe {
+		if c.got >= r.Due[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// nag sends a cancel request.
+func (c *Client) nag() {
+	if c.secret == nil || c.done {
 		return
 	}
-	c.done, c.lost = true, lost
-	c.unsure = c.ref.runOn() && c.asked > c.ref.cancels
-	c.w.Note(int(c.pid), c.ref.acked)
-	_ = c.end.Close()
-}
-
-// CheckRows compares the client's rows with what it was told. Where the connection was lost, what was sent and not
-// answered may have happened or not.
-func (c *Client) CheckRows(db *Database) error {
-	if c.unsure {
-		return nil
+	c.cancels++
+	if c.Tell != nil {
+		c.Tell("cancels")
 	}
-	rows := db.Rows(c.prefix)
-	certain := 0
-	for i, v := range c.ref.history {
-		if v.frames < c.ref.acked {
-			certain = i
-		}
-	}
-	last := len(c.ref.history) - 1
-	if !c.lost {
-		certain = last
-	}
-	for _, v := range c.ref.history[certain:] {
-		if maps.Equal(v.rows, rows) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: %s: its rows are %v; certain was %v, sent %v", ErrWrong, c.prefix, rows,
-		c.ref.history[certain].rows, c.ref.history[last].rows)
+	c.Cancel(c.pid, c.secret)
 }
 
 // State says how far the client is, for a failure's report.
 func (c *Client) State() string {
-	return fmt.Sprintf("%d bursts left, %d bytes unsent, %d frames answered, asleep %v, owed:%s", c.left, len(c.out),
-		c.ref.acked, c.ref.b.Asleep(), show(c.ref.want))
+	return fmt.Sprintf("%s: done %v, greeted %v, burst %d of %d, %d unsent, %d of %d answers, %d cancels, %d possibilities",
+		c.Mark, c.done, c.greeted, c.next, len(c.talk), len(c.out), c.got, len(c.maybe[0].Reply), c.cancels, len(c.maybe))
 }
 
-// show writes frames down for a reader.
-func show(b []byte) string {
-	var s strings.Builder
-	for len(b) >= wire.HeaderLen {
-		typ, body, rest, ok := wire.Next(b)
-		if !ok {
-			break
+func (c *Client) greeting(typ byte, body []byte) {
+	switch typ {
+	case 'R', 'S':
+		name, value, _ := wire.ParameterStatus(body)
+		if typ == 'S' && string(name) == "application_name" && string(value) != c.App {
+			c.fail("is told that application_name is %q", value)
 		}
-		fmt.Fprintf(&s, "  %c %q", typ, body)
-		b = rest
+	case 'K':
+		pid, secret, _ := wire.BackendKey(body)
+		c.pid, c.secret = pid, bytes.Clone(secret)
+	case 'Z':
+		c.greeted, c.last = true, 'I'
+	default:
+		c.fail("is greeted with %q %q", typ, body)
 	}
-	return s.String()
 }

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -23,19 +24,28 @@ type copyRow struct {
 
 func (b *Backend) copyFrom(then func(err *wire.Error, tag string)) {
 	b.copying = &copyIn{then: then}
-	b.say(copyResponse('G'))
+	b.say(copyResponse('G', 2))
 	b.flush()
 }
 
-// copyResponse announces two columns of text.
-func copyResponse(typ byte) []byte { return wire.AppendFrame(nil, typ, []byte{0, 0, 2, 0, 0, 0, 0}) }
+// copyResponse announces columns of text.
+func copyResponse(typ byte, columns int) []byte {
+	return wire.AppendFrame(nil, typ, append([]byte{0, 0, byte(columns)}, make([]byte, 2*columns)...))
+}
 
 // copyMessage is a message while the server reads COPY data. Sync and Flush are nothing to it.
 func (b *Backend) copyMessage(typ byte, body []byte) {
 	c := b.copying
 	switch typ {
+	case 'd', 'c', 'f':
+		if err := b.at(Cancelable); err != nil {
+			b.endCopy(err, "")
+			return
+		}
+	}
+	switch typ {
 	case 'd':
-		if err := c.data(body); err != nil {
+		if err := c.data(body, &b.audit); err != nil {
 			b.endCopy(err, "")
 		}
 	case 'c':
@@ -45,11 +55,28 @@ func (b *Backend) copyMessage(typ byte, body []byte) {
 		reason, _, _ := bytes.Cut(body, []byte{0})
 		b.endCopy(&wire.Error{Code: wire.CodeQueryCanceled, Message: "COPY from stdin failed: " + string(reason)}, "")
 	case 'H', 'S':
-	case 'X':
-		b.end()
 	default:
-		b.endCopy(&wire.Error{Code: wire.CodeProtocolViolation, Message: "unexpected message type during COPY from stdin"}, "")
+		b.disrupt(typ, body)
 	}
+}
+
+// disrupt deals with a message that has no place in a COPY. The server does not even read it to its end.
+func (b *Backend) disrupt(typ byte, body []byte) {
+	err := b.at(Disrupted)
+	switch {
+	case err == nil:
+		err = &wire.Error{
+			Code: wire.CodeProtocolViolation, Message: fmt.Sprintf("unexpected message type 0x%02X during COPY from stdin", typ),
+		}
+	case err.Code != wire.CodeProtocolViolation: // who stands between has ended the COPY first
+		b.endCopy(err, "")
+		b.message(typ, body)
+		return
+	}
+	b.say(wire.AppendError(nil, err))
+	b.fatal(&wire.Error{
+		Code: wire.CodeProtocolViolation, Message: "terminating connection because protocol synchronization was lost",
+	})
 }
 
 func (b *Backend) endCopy(err *wire.Error, tag string) {
@@ -59,7 +86,7 @@ func (b *Backend) endCopy(err *wire.Error, tag string) {
 }
 
 // data takes what a CopyData brings. A line that cannot be read is an error at once.
-func (c *copyIn) data(p []byte) *wire.Error {
+func (c *copyIn) data(p []byte, a *audit) *wire.Error {
 	c.buf = append(c.buf, p...)
 	for !c.eof {
 		line, rest, whole := bytes.Cut(c.buf, []byte("\n"))
@@ -67,6 +94,7 @@ func (c *copyIn) data(p []byte) *wire.Error {
 			return nil
 		}
 		c.buf = rest
+		a.marked(string(line))
 		if err := c.line(string(line)); err != nil {
 			return err
 		}
@@ -109,7 +137,7 @@ func (c *copyIn) insert(b *Backend) (n int, err *wire.Error) {
 }
 
 func (b *Backend) copyTo(st *statement) (tag string, err *wire.Error) {
-	b.say(copyResponse('H'))
+	b.say(copyResponse('H', 2))
 	keys := b.scan(st.text)
 	for _, k := range keys {
 		v, _ := b.lookup(k)
@@ -117,4 +145,13 @@ func (b *Backend) copyTo(st *statement) (tag string, err *wire.Error) {
 	}
 	b.say(wire.AppendFrame(nil, 'c', nil))
 	return "COPY " + strconv.Itoa(len(keys)), nil
+}
+
+func (b *Backend) copyTexts(st *statement) (tag string, err *wire.Error) {
+	b.say(copyResponse('H', 1))
+	for i := range max(st.n, 0) {
+		b.say(wire.AppendCopyData(nil, []byte(st.key.text+strconv.Itoa(int(i)+1)+"\n")))
+	}
+	b.say(wire.AppendFrame(nil, 'c', nil))
+	return "COPY " + strconv.Itoa(int(max(st.n, 0))), nil
 }

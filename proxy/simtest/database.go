@@ -9,7 +9,7 @@ import (
 
 // Database is what the server processes share: one table, kv (k text primary key, v int4), and who listens.
 type Database struct {
-	// Sleep calls wake when d has passed. It stands for pg_sleep, the only thing that takes time here.
+	// Sleep calls wake when d has passed. It stands for pg_sleep, the only thing that takes time here; nil: nothing does.
 	Sleep func(d time.Duration, wake func())
 	// Major is the version whose habits it has: since some minor release of 17, what is pipelined behind an Execute is an
 	// implicit transaction block, which only Sync ends.
@@ -18,7 +18,6 @@ type Database struct {
 	rows     map[string]int32
 	backends []*Backend // alive, in order of their start
 	nextPID  uint32
-	commits  int
 }
 
 // NewDatabase makes an empty one.
@@ -26,10 +25,10 @@ func NewDatabase(sleep func(d time.Duration, wake func())) *Database {
 	return &Database{Sleep: sleep, Major: 18, rows: map[string]int32{}, nextPID: 1000}
 }
 
-// Start begins a server process for a client that has logged in.
-func (db *Database) Start() *Backend {
+// Start begins a server process for a client that has logged in, with application_name set to app.
+func (db *Database) Start(app string) *Backend {
 	db.nextPID++
-	b := newBackend(db, db.nextPID)
+	b := newBackend(db, db.nextPID, app)
 	db.backends = append(db.backends, b)
 	return b
 }
@@ -70,9 +69,6 @@ func (db *Database) apply(changes map[string]*int32) {
 		} else {
 			db.rows[k] = *v
 		}
-	}
-	if len(changes) > 0 {
-		db.commits++
 	}
 }
 

@@ -2,7 +2,6 @@ package simtest
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
@@ -37,6 +36,12 @@ func (p *portal) key() (string, bool) {
 	return p.st.key.text, true
 }
 
+// text is key for a result.
+func (p *portal) text() value {
+	s, ok := p.key()
+	return value{s: s, null: !ok}
+}
+
 func (p *portal) val() value {
 	if i := p.st.val.param; i > 0 {
 		return p.args[i-1]
@@ -52,6 +57,10 @@ func (b *Backend) plan(p *portal) *wire.Error {
 	switch st.op {
 	case opDivide:
 		return divisionByZero()
+	case opText:
+		p.rows = []value{p.text()}
+	case opTexts, opTextFails:
+		p.planTexts()
 	case opSelect:
 		v := value{n: st.n}
 		if st.val.param > 0 {
@@ -76,6 +85,25 @@ func (b *Backend) plan(p *portal) *wire.Error {
 	return nil
 }
 
+// planTexts makes the rows of a SELECT from generate_series that say a text and a number each.
+func (p *portal) planTexts() {
+	for g := range max(p.st.n, 0) {
+		v := p.text()
+		switch {
+		case p.st.op == opTexts:
+			v.s += strconv.Itoa(int(g) + 1)
+		case g+1 == p.st.n:
+			p.broken = true
+			return
+		case g+2 == p.st.n:
+			v.s += "1"
+		default:
+			v.s += "0"
+		}
+		p.rows = append(p.rows, v)
+	}
+}
+
 // columns is what a statement returns; that of EXECUTE and FETCH depends on what they name.
 func (b *Backend) columns(st *statement) []column {
 	switch st.op {
@@ -96,6 +124,7 @@ const suspended = "\x00suspended"
 
 // perform runs a portal, at most so many rows of it (0: all), and calls then with the outcome, later if it takes time.
 func (b *Backend) perform(p *portal, most int, then func(err *wire.Error, tag string)) {
+	again := p.ran
 	p.ran = true
 	switch st := p.st; {
 	case st.op == opSleep && !p.slept:
@@ -107,7 +136,10 @@ func (b *Backend) perform(p *portal, most int, then func(err *wire.Error, tag st
 			}
 			b.sendRows(p, most, then)
 		})
-	case st.plain():
+	case st.op == opShow && !again:
+		p.rows = []value{{s: b.vars.now}}
+		b.sendRows(p, most, then)
+	case st.plain(), st.op == opShow:
 		b.sendRows(p, most, then)
 	case st.op == opCopyIn:
 		b.copyFrom(then)
@@ -130,6 +162,8 @@ func (b *Backend) sendRows(p *portal, most int, then func(err *wire.Error, tag s
 		then(nil, suspended)
 	case p.broken:
 		then(divisionByZero(), "")
+	case p.st.op == opShow:
+		then(nil, "SHOW")
 	default:
 		then(nil, "SELECT "+strconv.Itoa(n))
 	}
@@ -138,7 +172,7 @@ func (b *Backend) sendRows(p *portal, most int, then func(err *wire.Error, tag s
 func (b *Backend) executePrepared(st *statement, format int16, then func(err *wire.Error, tag string)) {
 	inner := b.prepared[st.text]
 	if inner == nil || st.text == "" {
-		then(&wire.Error{Code: wire.CodeInvalidStatementName, Message: "prepared statement does not exist"}, "")
+		then(notPrepared(st.text), "")
 		return
 	}
 	p := newPortal("", inner)
@@ -154,14 +188,16 @@ func (b *Backend) executePrepared(st *statement, format int16, then func(err *wi
 func (b *Backend) utility(p *portal) (tag string, err *wire.Error) {
 	st := p.st
 	switch st.op {
-	case opInsert, opUpdate, opDelete:
+	case opInsert, opPut, opUpdate, opDelete:
 		return b.modify(p)
 	case opCopyOut:
 		return b.copyTo(st)
+	case opCopyTexts:
+		return b.copyTexts(st)
 	case opNotice:
 		b.notice("NOTICE", "00000", st.text)
 		return "DO", nil
-	case opSet, opSetLocal, opReset, opShow, opListen, opUnlisten, opNotify, opDiscardAll:
+	case opSet, opSetLocal, opReset, opConfig, opListen, opUnlisten, opNotify, opDiscardAll:
 		return b.setting(p)
 	case opPrepare, opDeallocate, opDeallocateAll:
 		return b.preparedCommand(st)
@@ -178,8 +214,8 @@ func (b *Backend) modify(p *portal) (tag string, err *wire.Error) {
 	}
 	old, found := b.lookup(k)
 	switch p.st.op {
-	case opInsert:
-		if found {
+	case opInsert, opPut:
+		if found && p.st.op == opInsert {
 			return "", &wire.Error{Code: "23505", Message: "duplicate key value violates unique constraint"}
 		}
 		v := p.val()
@@ -206,89 +242,6 @@ func (b *Backend) modify(p *portal) (tag string, err *wire.Error) {
 func (b *Backend) notice(severity, code, text string) {
 	b.say(wire.AppendNotice(nil, &wire.Error{Severity: severity, Code: code, Message: text}))
 	b.flush()
-}
-
-func (b *Backend) setting(p *portal) (tag string, err *wire.Error) {
-	st := p.st
-	switch st.op {
-	case opSet:
-		b.vars = vars{st.text, st.text}
-		return "SET", nil
-	case opSetLocal:
-		if !b.tx.block && !b.implicitBlock() {
-			b.notice("WARNING", wire.CodeNoActiveTransaction, "SET LOCAL can only be used in transaction blocks")
-		}
-		b.vars.now = st.text
-		return "SET", nil
-	case opReset:
-		b.vars = vars{}
-		return "RESET", nil
-	case opShow:
-		b.say(dataRow(value{s: b.vars.now}, st.cols[0], p.format))
-		return "SHOW", nil
-	case opListen:
-		b.tx.channels = append(b.tx.channels, func(s *session) {
-			if !s.listening(st.text) {
-				s.channels = append(s.channels, st.text)
-			}
-		})
-		return "LISTEN", nil
-	case opUnlisten:
-		b.tx.channels = append(b.tx.channels, func(s *session) { s.channels = nil })
-		return "UNLISTEN", nil
-	case opNotify:
-		n := note{b.pid, st.text, st.value}
-		for _, other := range b.tx.notes {
-			if other == n {
-				return "NOTIFY", nil
-			}
-		}
-		b.tx.notes = append(b.tx.notes, n)
-		return "NOTIFY", nil
-	}
-	return b.discardAll(p)
-}
-
-func (b *Backend) discardAll(p *portal) (tag string, err *wire.Error) {
-	if b.tx.block || b.implicitBlock() {
-		return "", &wire.Error{Code: "25001", Message: "DISCARD ALL cannot run inside a transaction block"}
-	}
-	b.forgetPrepared()
-	clear(b.portals)
-	if b.extended {
-		b.portals[p.name] = p
-	}
-	b.vars, b.tx.before = vars{}, vars{}
-	b.tx.channels = append(b.tx.channels, func(s *session) { s.channels = nil })
-	return "DISCARD ALL", nil
-}
-
-// forgetPrepared drops every named statement; the unnamed one is not among those DEALLOCATE knows.
-func (b *Backend) forgetPrepared() {
-	for name := range b.prepared {
-		if name != "" {
-			delete(b.prepared, name)
-		}
-	}
-}
-
-func (b *Backend) preparedCommand(st *statement) (tag string, err *wire.Error) {
-	switch st.op {
-	case opPrepare:
-		if b.prepared[st.text] != nil {
-			return "", &wire.Error{Code: wire.CodeDuplicateStatement, Message: "prepared statement already exists"}
-		}
-		b.prepared[st.text] = st.inner
-		return "PREPARE", nil
-	case opDeallocate:
-		if b.prepared[st.text] == nil {
-			return "", &wire.Error{Code: wire.CodeInvalidStatementName, Message: "prepared statement does not exist"}
-		}
-		delete(b.prepared, st.text)
-		return "DEALLOCATE", nil
-	}
-	b.forgetPrepared()
-	return "DEALLOCATE ALL", nil
 }
 
 func (b *Backend) cursor(p *portal) (tag string, err *wire.Error) {
@@ -331,51 +284,4 @@ func (b *Backend) declare(st *statement) (tag string, err *wire.Error) {
 
 func noBlock(what string) *wire.Error {
 	return &wire.Error{Code: wire.CodeNoActiveTransaction, Message: what + " can only be used in transaction blocks"}
-}
-
-func (b *Backend) transactionCommand(st *statement) (tag string, err *wire.Error) {
-	switch st.op {
-	case opBegin:
-		if b.tx.block {
-			b.notice("WARNING", "25001", "there is already a transaction in progress")
-		}
-		b.tx.block, b.tx.implicit = true, false
-		return "BEGIN", nil
-	case opCommit:
-		return b.endBlock("COMMIT"), nil
-	case opRollback:
-		return b.endBlock("ROLLBACK"), nil
-	}
-	if !b.tx.block {
-		return "", noBlock(strings.ToUpper(map[op]string{
-			opSavepoint: "savepoint", opRelease: "release savepoint", opRollbackTo: "rollback to savepoint",
-		}[st.op]))
-	}
-	if st.op == opSavepoint {
-		b.savepoint(st.text)
-		return "SAVEPOINT", nil
-	}
-	i := b.saved(st.text)
-	if i < 0 {
-		return "", &wire.Error{Code: "3B001", Message: "savepoint does not exist"}
-	}
-	if st.op == opRelease {
-		b.tx.saves = b.tx.saves[:i]
-		return "RELEASE", nil
-	}
-	b.rollbackTo(i)
-	return "ROLLBACK", nil
-}
-
-// endBlock is COMMIT and ROLLBACK. Outside a block they warn, and end what has been done all the same.
-func (b *Backend) endBlock(how string) (tag string) {
-	if !b.tx.block {
-		b.notice("WARNING", wire.CodeNoActiveTransaction, "there is no transaction in progress")
-	}
-	if how == "COMMIT" && !b.tx.failed {
-		b.commit()
-		return "COMMIT"
-	}
-	b.rollback()
-	return "ROLLBACK"
 }

@@ -1,7 +1,6 @@
 package simtest
 
 import (
-	"encoding/binary"
 	"strconv"
 
 	"github.com/sarnicdb/sarnic/proxy/wire"
@@ -33,8 +32,16 @@ func (b *Backend) parseMessage(body []byte) *wire.Error {
 	if err := b.begin(); err != nil {
 		return err
 	}
+	known := b.prepared[string(name)]
 	if len(name) == 0 {
 		delete(b.prepared, "")
+	} else if known != nil {
+		if err := b.naming(known); err != nil {
+			return err
+		}
+	}
+	if err := b.at(Cancelable); err != nil {
+		return err
 	}
 	all, err := parse(string(query))
 	switch {
@@ -53,21 +60,33 @@ func (b *Backend) parseMessage(body []byte) *wire.Error {
 			return err
 		}
 	}
-	if len(name) > 0 && b.prepared[string(name)] != nil {
-		return &wire.Error{Code: wire.CodeDuplicateStatement, Message: "prepared statement already exists"}
+	if len(name) > 0 && known != nil {
+		return alreadyPrepared(string(name))
 	}
 	b.prepared[string(name)] = st
 	b.say(wire.AppendParseComplete(nil))
 	return nil
 }
 
+// statement finds the one that a message names.
 func (b *Backend) statement(name []byte) (*statement, *wire.Error) {
-	if st := b.prepared[string(name)]; st != nil {
-		return st, nil
+	st := b.prepared[string(name)]
+	if st == nil {
+		return nil, notPrepared(string(name))
 	}
-	return nil, &wire.Error{
-		Code: wire.CodeInvalidStatementName, Message: "prepared statement " + strconv.Quote(string(name)) + " does not exist",
+	return st, b.naming(st)
+}
+
+func notPrepared(name string) *wire.Error {
+	message := `prepared statement "` + name + `" does not exist`
+	if name == "" {
+		message = "unnamed prepared statement does not exist"
 	}
+	return &wire.Error{Code: wire.CodeInvalidStatementName, Message: message}
+}
+
+func alreadyPrepared(name string) *wire.Error {
+	return &wire.Error{Code: wire.CodeDuplicateStatement, Message: `prepared statement "` + name + `" already exists`}
 }
 
 func (b *Backend) bindMessage(body []byte) *wire.Error {
@@ -82,6 +101,9 @@ func (b *Backend) bindMessage(body []byte) *wire.Error {
 	if err := b.begin(); err != nil {
 		return err
 	}
+	if err := b.at(Cancelable); err != nil {
+		return err
+	}
 	m, ok := decodeBind(rest)
 	switch {
 	case !ok:
@@ -91,7 +113,7 @@ func (b *Backend) bindMessage(body []byte) *wire.Error {
 	case len(m.params) != len(st.params):
 		return &wire.Error{Code: wire.CodeProtocolViolation, Message: "wrong number of parameters"}
 	}
-	if b.tx.failed && (!st.endsTransaction() && st.op != opEmpty || len(st.params) > 0) {
+	if b.tx.failed && (!st.endsTransaction() || len(st.params) > 0) {
 		return b.mayRun(&statement{})
 	}
 	if len(portalName) > 0 && b.portals[string(portalName)] != nil {
@@ -102,6 +124,7 @@ func (b *Backend) bindMessage(body []byte) *wire.Error {
 	if p.args, err = m.values(st.params); err != nil {
 		return err
 	}
+	b.asks(st, p.args)
 	if err := b.plan(p); err != nil {
 		return err
 	}
@@ -179,7 +202,11 @@ func (b *Backend) executeMessage(body []byte) *wire.Error {
 	if err := b.mayRun(p.st); err != nil {
 		return err
 	}
-	if p.failed || p.ran && !p.st.plain() {
+	if err := b.at(Cancelable); err != nil {
+		return err
+	}
+	b.asks(p.st, p.args)
+	if p.failed || p.ran && !p.st.plain() && p.st.op != opShow {
 		return &wire.Error{Code: wire.CodeObjectNotInPrerequisiteState, Message: "portal cannot be run"}
 	}
 	b.perform(p, int(int32(most)), func(err *wire.Error, tag string) {
@@ -214,81 +241,4 @@ func (b *Backend) closeMessage(body []byte) *wire.Error {
 	}
 	b.say(wire.AppendFrame(nil, '3', nil))
 	return nil
-}
-
-// bindTail is what follows the names in a Bind.
-type bindTail struct {
-	formats []int16
-	params  [][]byte // nil: NULL
-	results []int16
-}
-
-func decodeBind(b []byte) (m bindTail, ok bool) {
-	be := binary.BigEndian
-	count := func() (n int) {
-		if ok = ok && len(b) >= 2; ok {
-			n, b = int(be.Uint16(b)), b[2:]
-		}
-		return n
-	}
-	codes := func() (list []int16) {
-		for range count() {
-			list = append(list, int16(count()))
-		}
-		return list
-	}
-	ok = true
-	m.formats = codes()
-	for range count() {
-		if ok = ok && len(b) >= 4; !ok {
-			return m, false
-		}
-		size := int32(be.Uint32(b))
-		b = b[4:]
-		var v []byte
-		if size >= 0 {
-			if int(size) > len(b) {
-				return m, false
-			}
-			v, b = b[:size:size], b[size:]
-		}
-		m.params = append(m.params, v)
-	}
-	m.results = codes()
-	return m, ok && len(b) == 0
-}
-
-func (m bindTail) format(i int) int16 {
-	switch len(m.formats) {
-	case 0:
-		return 0
-	case 1:
-		return m.formats[0]
-	}
-	return m.formats[i]
-}
-
-// values reads the parameters.
-func (m bindTail) values(types []uint32) ([]value, *wire.Error) {
-	all := make([]value, len(types))
-	for i, oid := range types {
-		raw := m.params[i]
-		switch {
-		case raw == nil:
-			all[i].null = true
-		case oid == oidText:
-			all[i].s = string(raw)
-		case m.format(i) == 1 && len(raw) == 4:
-			all[i].n = int32(binary.BigEndian.Uint32(raw))
-		case m.format(i) == 1:
-			return nil, &wire.Error{Code: "22P03", Message: "incorrect binary data format in bind parameter"}
-		default:
-			n, err := strconv.ParseInt(string(raw), 10, 32)
-			if err != nil {
-				return nil, &wire.Error{Code: "22P02", Message: "invalid input syntax for type integer"}
-			}
-			all[i].n = int32(n)
-		}
-	}
-	return all, nil
 }

@@ -64,9 +64,16 @@ func (m *matcher) fill(kind byte, in string) (rest string, ok bool) {
 }
 
 func parseOne(s string) (*statement, *wire.Error) {
+	mark := ""
+	if comment, rest, ok := strings.Cut(s, "*/ "); ok && strings.HasPrefix(comment, "/*") {
+		mark, s = comment[2:], rest
+	}
 	m := &matcher{in: s}
-	for _, family := range [...]func(*matcher) *statement{parseSelect, parseRows, parseTransaction, parseSession, parseCursor} {
+	for _, family := range [...]func(*matcher) *statement{
+		parseSelect, parseRows, parseCopy, parseTransaction, parseSession, parsePrepared, parseCursor,
+	} {
 		if st := family(m); st != nil {
+			st.mark = mark
 			return st, nil
 		}
 	}
@@ -79,6 +86,16 @@ func parseSelect(m *matcher) *statement {
 		return &statement{op: opSelect, n: m.n, cols: int4("?column?")}
 	case m.is("select $1::int4"):
 		return &statement{op: opSelect, val: arg{param: 1}, params: []uint32{oidInt4}, cols: int4("int4")}
+	case m.is("select %s"):
+		return &statement{op: opText, key: arg{text: m.words[0]}, cols: text("?column?")}
+	case m.is("select $1::text"):
+		return &statement{op: opText, key: arg{param: 1}, params: []uint32{oidText}, cols: text("text")}
+	case m.is("select %s || g from generate_series(1, %n) g"):
+		return &statement{op: opTexts, key: arg{text: m.words[0]}, n: m.n, cols: text("?column?")}
+	case m.is("select $1::text || g from generate_series(1, %n) g"):
+		return &statement{op: opTexts, key: arg{param: 1}, n: m.n, params: []uint32{oidText}, cols: text("?column?")}
+	case m.is("select %s || 1/(%n-g) from generate_series(1, 300) g") && m.n > 0 && m.n <= 300:
+		return &statement{op: opTextFails, key: arg{text: m.words[0]}, n: m.n, cols: text("?column?")}
 	case m.is("select generate_series(1, %n)"):
 		return &statement{op: opSeries, n: m.n, cols: int4("generate_series")}
 	case m.is("select v from kv where k = %s"):
@@ -103,14 +120,26 @@ func parseRows(m *matcher) *statement {
 		return &statement{op: opInsert, key: arg{text: m.words[0]}, val: arg{n: m.n}}
 	case m.is("insert into kv values ($1, $2)"):
 		return &statement{op: opInsert, key: arg{param: 1}, val: arg{param: 2}, params: []uint32{oidText, oidInt4}}
+	case m.is("insert into kv values (%s, %n) on conflict (k) do update set v = excluded.v"):
+		return &statement{op: opPut, key: arg{text: m.words[0]}, val: arg{n: m.n}}
+	case m.is("insert into kv values ($1, $2) on conflict (k) do update set v = excluded.v"):
+		return &statement{op: opPut, key: arg{param: 1}, val: arg{param: 2}, params: []uint32{oidText, oidInt4}}
 	case m.is("update kv set v = v + %n where k = %s"):
 		return &statement{op: opUpdate, n: m.n, key: arg{text: m.words[0]}}
 	case m.is("delete from kv where k = %s"):
 		return &statement{op: opDelete, key: arg{text: m.words[0]}}
+	}
+	return nil
+}
+
+func parseCopy(m *matcher) *statement {
+	switch {
 	case m.is("copy kv from stdin"):
 		return &statement{op: opCopyIn}
 	case m.is(`copy (select k, v from kv where k like %s order by k collate "C") to stdout`):
 		return &statement{op: opCopyOut, text: strings.TrimSuffix(m.words[0], "%")}
+	case m.is("copy (select %s || g from generate_series(1, %n) g) to stdout"):
+		return &statement{op: opCopyTexts, key: arg{text: m.words[0]}, n: m.n}
 	}
 	return nil
 }
@@ -121,7 +150,7 @@ func parseTransaction(m *matcher) *statement {
 		return &statement{op: opBegin}
 	case m.is("commit"), m.is("end"):
 		return &statement{op: opCommit}
-	case m.is("rollback"), m.is("abort"):
+	case m.is("rollback"), m.is("abort"), m.is("ROLLBACK"):
 		return &statement{op: opRollback}
 	case m.is("savepoint %i"):
 		return &statement{op: opSavepoint, text: m.words[0]}
@@ -143,6 +172,10 @@ func parseSession(m *matcher) *statement {
 		return &statement{op: opSetLocal, text: m.words[0]}
 	case m.is("reset application_name"):
 		return &statement{op: opReset}
+	case m.is("SELECT pg_catalog.set_config(E'application_name', E%s, false) IS NULL"):
+		return &statement{op: opConfig, text: "set", value: m.words[0], cols: boolean("?column?")}
+	case m.is("SELECT pg_catalog.set_config(E'application_name', NULL, false) IS NULL"):
+		return &statement{op: opConfig, cols: boolean("?column?")}
 	case m.is("show application_name"):
 		return &statement{op: opShow, cols: text("application_name")}
 	case m.is("listen %i"):
@@ -151,8 +184,14 @@ func parseSession(m *matcher) *statement {
 		return &statement{op: opUnlisten}
 	case m.is("notify %i, %s"):
 		return &statement{op: opNotify, text: m.words[0], value: m.words[1]}
-	case m.is("discard all"):
+	case m.is("discard all"), m.is("DISCARD ALL"):
 		return &statement{op: opDiscardAll}
+	}
+	return nil
+}
+
+func parsePrepared(m *matcher) *statement {
+	switch {
 	case m.is("deallocate all"):
 		return &statement{op: opDeallocateAll}
 	case m.is("deallocate %i"):

@@ -9,7 +9,7 @@ import (
 // Dial makes a connection to a new server process whose login is over, and returns the caller's end.
 func Dial(w *sim.World, db *Database, name string) (ours *sim.End, b *Backend) {
 	ours, theirs := w.Pair(name, name+" server")
-	b = db.Start()
+	b = db.Start("")
 	serve(theirs, b)
 	return ours, b
 }
@@ -18,7 +18,7 @@ func Dial(w *sim.World, db *Database, name string) (ours *sim.End, b *Backend) {
 func Listen(end *sim.End, b *Backend) {
 	var g []byte
 	g = wire.AppendAuthOK(g)
-	g = wire.AppendParameterStatus(g, "application_name", "")
+	g = wire.AppendParameterStatus(g, "application_name", b.start)
 	g = wire.AppendBackendKeyData(g, b.pid, b.Secret())
 	b.out = wire.AppendReadyForQuery(g, 'I')
 	serve(end, b)
@@ -40,6 +40,9 @@ type peer struct {
 }
 
 func (p *peer) step() {
+	if p.write(); len(p.out) > 0 && !p.gone {
+		return // whose client does not read does not read either
+	}
 	var buf [2048]byte
 	for !p.gone {
 		n, err := p.end.TryRead(buf[:])

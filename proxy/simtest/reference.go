@@ -1,187 +1,99 @@
 package simtest
 
-import (
-	"bytes"
-	"fmt"
-	"maps"
-	"time"
+import "github.com/sarnicdb/sarnic/proxy/wire"
 
-	"github.com/sarnicdb/sarnic/proxy/wire"
-)
+// Reference is what a client must be answered: a process of its own with a table of its own that is asked the same, and
+// takes no time. It can be played again with something failing at a certain moment, since neither the client nor
+// anybody else knows beforehand which of its statements a cancel request, say, will hit.
+type Reference struct {
+	app    string
+	major  int
+	bursts [][]byte
+	plan   map[int]*wire.Error
+	b      *Backend
+	ended  int // the burst with which the process ended the session; -1: it did not
 
-// reference is a client alone on a direct connection: what it must see, whatever else goes on.
-type reference struct {
-	db      *Database
-	b       *Backend
-	prefix  string
-	want    []byte // said by the backend, not observed yet
-	got     []byte // observed, not whole frames yet
-	acked   int    // frames observed
-	said    int    // frames the backend has said
-	history []version
-	cancels int // pg_sleeps that were cancelled, so far
+	Reply [][]byte // frames
+	Due   []int    // how many frames have been flushed after each burst
 }
 
-// version is the client's rows after a commit, and how many frames had been said by then.
-type version struct {
-	frames int
-	rows   map[string]int32
-}
-
-func newReference(prefix string, major int) *reference {
-	r := &reference{prefix: prefix}
-	r.db = NewDatabase(func(time.Duration, func()) {}) // what is observed says how a sleep ends
-	r.db.Major = major
-	r.b = r.db.Start()
-	r.history = []version{{0, map[string]int32{}}}
-	r.b.committed = func() {
-		rows := r.db.Rows(prefix)
-		if last := r.history[len(r.history)-1]; !maps.Equal(last.rows, rows) {
-			r.history = append(r.history, version{r.said + frames(r.b.out) + frames(r.b.obuf), rows})
-		}
-	}
+// NewReference starts a session whose application_name is app on a server of a major version.
+func NewReference(app string, major int) *Reference {
+	r := &Reference{app: app, major: major}
+	r.start()
 	return r
 }
 
-// feed gives the reference what the client sends.
-func (r *reference) feed(b []byte) {
-	r.b.Feed(b)
-	r.take()
+func (r *Reference) start() {
+	db := NewDatabase(nil)
+	db.Major = r.major
+	r.b = db.Start(r.app)
+	r.b.watch = &watch{plan: r.plan, commits: []Commit{{}}}
+	r.ended = -1
 }
 
-func (r *reference) take() {
-	if r.b.Asleep() {
-		r.b.flush() // PostgreSQL says it when it wakes; how it wakes is read from what follows
+// Ask sends a burst of frames.
+func (r *Reference) Ask(burst []byte) {
+	r.bursts = append(r.bursts, burst)
+	r.feed(burst)
+}
+
+func (r *Reference) feed(burst []byte) {
+	r.b.Feed(burst)
+	if r.b.Ended() && r.ended < 0 {
+		r.ended = len(r.Due)
 	}
-	said := r.b.Take()
-	r.want = append(r.want, said...)
-	r.said += frames(said)
-}
-
-// frames counts whole frames.
-func frames(b []byte) (n int) {
-	for len(b) > 0 {
-		_, size, _ := wire.Header(b)
-		b = b[size:]
-		n++
+	r.Due = append(r.Due, r.b.watch.flushed)
+	for out := r.b.Take(); len(out) > 0; {
+		_, size, _ := wire.Header(out)
+		r.Reply = append(r.Reply, out[:size:size])
+		out = out[size:]
 	}
-	return n
 }
 
-// settled reports whether everything that the client can wait for has come.
-func (r *reference) settled() bool { return len(r.want) == 0 && len(r.got) == 0 && !r.b.Asleep() }
+// Ended reports whether the process would have ended the session by the time that so many bursts have been sent.
+func (r *Reference) Ended(bursts int) bool { return r.ended >= 0 && r.ended < bursts }
 
-// owed is what has not been observed yet.
-func (r *reference) owed() []byte { return r.want }
+// State tells who makes up a conversation where it stands: a COPY reads; everything up to Sync is skipped; extended
+// messages no Sync has followed; the status of a ReadyForQuery.
+func (r *Reference) State() (copying, skipping, open bool, status byte) {
+	b := r.b
+	return b.copying != nil, b.skipping, b.asked, b.status()
+}
 
-// observe compares what the client receives with what it must receive.
-func (r *reference) observe(b []byte) error {
-	r.got = append(r.got, b...)
-	for len(r.got) >= wire.HeaderLen {
-		typ, size, ok := wire.Header(r.got)
-		if !ok {
-			return fmt.Errorf("not a frame: %q", r.got[:wire.HeaderLen])
+// Commits are the states of the table, the empty one first.
+func (r *Reference) Commits() []Commit { return r.b.watch.commits }
+
+// Interrupted returns what the answers may be if err happened where frame number n was due, at a moment of one of the
+// kinds: one Reference for each moment at which it can have been.
+func (r *Reference) Interrupted(n int, err *wire.Error, kinds Moment) (all []*Reference) {
+	for i, m := range r.b.watch.moments {
+		if m.said != n || m.kind&kinds == 0 {
+			continue
 		}
-		if size > len(r.got) {
-			return nil
+		other := &Reference{app: r.app, major: r.major, bursts: r.bursts, plan: map[int]*wire.Error{i: err}}
+		for k, v := range r.plan {
+			if k < i {
+				other.plan[k] = v
+			}
 		}
-		if err := r.frame(typ, r.got[wire.HeaderLen:size]); err != nil {
-			return err
+		other.start()
+		for _, burst := range r.bursts {
+			other.feed(burst)
 		}
-		r.got = r.got[size:]
+		all = append(all, other)
 	}
-	return nil
+	return all
 }
 
-// errorAtHand is the error that the frame at hand, which did not fit, tells of.
-func (r *reference) errorAtHand() (severity, code string) {
-	typ, body, _, ok := wire.Next(r.got)
-	if !ok || typ != 'E' {
-		return "", ""
-	}
-	s, c := wire.ErrorCode(body)
-	return string(s), string(c)
-}
-
-func (r *reference) frame(typ byte, body []byte) error {
-	for len(r.want) == 0 && r.b.Asleep() {
-		r.endSleep(typ, body)
-	}
-	if len(r.want) == 0 {
-		return fmt.Errorf("frame %d: unexpected %s", r.acked, describe(typ, body))
-	}
-	wantTyp, size, _ := wire.Header(r.want)
-	want := r.want[wire.HeaderLen:size]
-	if typ != wantTyp || !same(typ, body, want) {
-		return fmt.Errorf("frame %d: %s instead of %s", r.acked, describe(typ, body), describe(wantTyp, want))
-	}
-	r.want = r.want[size:]
-	r.acked++
-	return nil
-}
-
-// endSleep has the reference's pg_sleep end as the observed one did.
-func (r *reference) endSleep(typ byte, body []byte) {
-	if typ == 'E' {
-		if _, code := wire.ErrorCode(body); string(code) == wire.CodeQueryCanceled {
-			r.cancels++
-			r.b.Cancel()
-			r.take()
-			return
+// withOneMore returns what may have happened where one more cancel request may have hit anything from frame n on.
+func (r *Reference) withOneMore(n int) (all []*Reference) {
+	last := -1
+	for _, m := range r.b.watch.moments {
+		if m.said >= n && m.said > last {
+			last = m.said
+			all = append(all, r.Interrupted(last, canceled(), Cancelable|Starting)...)
 		}
 	}
-	r.b.wake(nil)
-	r.take()
-}
-
-// runOn lets the reference finish what was sent, although nobody observes it, and reports whether a sleep was in its
-// way.
-func (r *reference) runOn() (slept bool) {
-	for r.b.Asleep() {
-		slept = true
-		r.b.wake(nil)
-		r.take()
-	}
-	return slept
-}
-
-// same compares the bodies of two frames of a type. Texts of errors are the speaker's own, as are process numbers and
-// the identity of a table.
-func same(typ byte, a, b []byte) bool {
-	switch typ {
-	case 'E', 'N':
-		severityA, codeA := wire.ErrorCode(a)
-		severityB, codeB := wire.ErrorCode(b)
-		return bytes.Equal(severityA, severityB) && bytes.Equal(codeA, codeB)
-	case 'A':
-		_, channelA, payloadA, okA := wire.Notification(a)
-		_, channelB, payloadB, okB := wire.Notification(b)
-		return okA && okB && bytes.Equal(channelA, channelB) && bytes.Equal(payloadA, payloadB)
-	case 'T':
-		return bytes.Equal(withoutTables(a), withoutTables(b))
-	}
-	return bytes.Equal(a, b)
-}
-
-// withoutTables is a RowDescription whose columns come from nowhere.
-func withoutTables(body []byte) []byte {
-	b := bytes.Clone(body)
-	for rest := b[min(2, len(b)):]; len(rest) > 0; {
-		end := bytes.IndexByte(rest, 0) + 1
-		if end == 0 || len(rest) < end+18 {
-			break
-		}
-		clear(rest[end : end+6])
-		rest = rest[end+18:]
-	}
-	return b
-}
-
-func describe(typ byte, body []byte) string {
-	if typ == 'E' || typ == 'N' {
-		if e, ok := wire.ParseError(body); ok {
-			return fmt.Sprintf("%c %s %s: %s", typ, e.Severity, e.Code, e.Message)
-		}
-	}
-	return fmt.Sprintf("%c %q", typ, body)
+	return all
 }

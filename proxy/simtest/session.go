@@ -12,7 +12,8 @@ type session struct {
 	prepared map[string]*statement // by name; the unnamed one under ""
 	portals  map[string]*portal
 	vars     vars
-	reported string // the application_name the client was last told
+	start    string // the application_name it was started with
+	reported string // and the one the client was last told
 	channels []string
 }
 
@@ -22,8 +23,11 @@ type vars struct {
 	session string // what it returns to when a SET LOCAL ends
 }
 
-func newSession() session {
-	return session{prepared: map[string]*statement{}, portals: map[string]*portal{}}
+func newSession(app string) session {
+	return session{
+		prepared: map[string]*statement{}, portals: map[string]*portal{},
+		vars: vars{app, app}, start: app, reported: app,
+	}
 }
 
 func (s *session) listening(channel string) bool { return slices.Contains(s.channels, channel) }
@@ -95,9 +99,7 @@ func (b *Backend) commit() {
 	}
 	b.vars.now = b.vars.session
 	clear(b.portals)
-	if b.committed != nil {
-		b.committed()
-	}
+	b.watch.committed(b.db, len(tx.changes) > 0)
 	b.db.notify(b, tx.notes)
 }
 

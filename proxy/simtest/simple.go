@@ -12,7 +12,12 @@ import (
 func (b *Backend) query(body []byte) {
 	q, ok := wire.QueryText(body)
 	if !ok {
+		b.violate("a Query that is no text")
 		b.fail(&wire.Error{Code: wire.CodeProtocolViolation, Message: "invalid message format"})
+		return
+	}
+	if err := b.starting(); err != nil {
+		b.fail(err)
 		return
 	}
 	if err := b.begin(); err != nil {
@@ -26,6 +31,10 @@ func (b *Backend) query(body []byte) {
 		return
 	}
 	if len(all) == 0 {
+		if err := b.at(Cancelable); err != nil {
+			b.fail(err)
+			return
+		}
 		b.finish()
 		b.say(wire.AppendEmptyQuery(nil))
 		b.ready()
@@ -48,6 +57,10 @@ func (b *Backend) nextCommand() {
 		return
 	}
 	_ = b.begin() // the last one may have been a COMMIT
+	if err := b.at(Cancelable); err != nil {
+		b.fail(err)
+		return
+	}
 	if err := b.analyse(st); err != nil {
 		b.fail(err)
 		return
@@ -90,6 +103,7 @@ func (b *Backend) mayRun(st *statement) *wire.Error {
 
 // analyse finds the errors that Parse finds.
 func (b *Backend) analyse(st *statement) *wire.Error {
+	b.asks(st, nil)
 	if st.op == opNoTable {
 		return &wire.Error{Code: "42P01", Message: `relation "nosuch" does not exist`}
 	}
@@ -101,6 +115,10 @@ func (b *Backend) implicitBlock() bool { return !b.tx.block && (b.many && !b.ext
 
 // function is a FunctionCall. There is int4pl.
 func (b *Backend) function(body []byte) {
+	if err := b.starting(); err != nil {
+		b.fail(err)
+		return
+	}
 	if err := b.begin(); err != nil {
 		b.fail(err)
 		return

@@ -6,26 +6,32 @@ import "time"
 type op uint8
 
 const (
-	opEmpty    op = iota
-	opSelect      // the value n, or the first parameter
-	opSeries      // 1 to n
-	opLookup      // the row of a key
-	opInsert      // a row
-	opUpdate      // v = v + n
-	opDelete      // a row
-	opDivide      // 1/0, which planning finds out
-	opFails       // two rows, then an error
-	opSleep       // for d
-	opNotice      // a notice that says text
-	opCopyIn      // into kv
-	opCopyOut     // the rows whose keys begin with text
-	opSet         // application_name to text
-	opSetLocal    // the same until the end of the transaction
-	opReset       // application_name
-	opShow        // application_name
-	opListen      // to channel text
-	opUnlisten    // to all
-	opNotify      // channel text, payload value
+	opEmpty     op = iota
+	opSelect       // the value n, or the first parameter
+	opText         // the key, which is a text here
+	opSeries       // 1 to n
+	opTexts        // the key and 1 to n behind it
+	opTextFails    // n-1 rows, then an error
+	opLookup       // the row of a key
+	opInsert       // a row
+	opPut          // a row, in the place of one that is there
+	opUpdate       // v = v + n
+	opDelete       // a row
+	opDivide       // 1/0, which planning finds out
+	opFails        // two rows, then an error
+	opSleep        // for d
+	opNotice       // a notice that says text
+	opCopyIn       // into kv
+	opCopyOut      // the rows whose keys begin with text
+	opCopyTexts    // as opTexts
+	opSet          // application_name to text
+	opSetLocal     // the same until the end of the transaction
+	opReset        // application_name
+	opConfig       // application_name to value if text says so, else to what it was at start: how a pool sets it
+	opShow         // application_name
+	opListen       // to channel text
+	opUnlisten     // to all
+	opNotify       // channel text, payload value
 	opBegin
 	opCommit
 	opRollback
@@ -46,6 +52,7 @@ const (
 // statement is one command of the small SQL.
 type statement struct {
 	op     op
+	mark   string // the comment before it, which says whose it is
 	text   string
 	value  string // a literal beside text
 	n      int32
@@ -73,6 +80,7 @@ type column struct {
 
 // The type identifiers of PostgreSQL.
 const (
+	oidBool = 16
 	oidInt4 = 23
 	oidText = 25
 	oidVoid = 2278
@@ -80,6 +88,8 @@ const (
 
 func int4(name string) []column { return []column{{name, oidInt4, 4}} }
 func text(name string) []column { return []column{{name, oidText, -1}} }
+
+func boolean(name string) []column { return []column{{name, oidBool, 1}} }
 
 // endsTransaction reports whether s is allowed in a transaction that has failed.
 func (s *statement) endsTransaction() bool {
@@ -98,7 +108,7 @@ func (s *statement) controls() bool {
 // plain reports whether s is a SELECT: its portal can be run again and stopped between rows.
 func (s *statement) plain() bool {
 	switch s.op {
-	case opSelect, opSeries, opLookup, opDivide, opFails, opSleep:
+	case opSelect, opText, opSeries, opTexts, opTextFails, opLookup, opDivide, opFails, opSleep:
 		return true
 	}
 	return false
