@@ -38,8 +38,8 @@ func (r *rig) stateOf(c *Conn) State {
 // The surplus that nobody has asked for is closed, down to the minimum.
 func TestIdleTime(t *testing.T) {
 	r, db := newRig(t, 2), newFakeDB(t)
-	p := r.pool(db, func(o *Options) { o.Config.IdleTimeout, o.Config.MinSize = time.Hour, 2 })
-	never := r.pool(db, func(o *Options) { o.User, o.Config.IdleTimeout = "never", 0 })
+	p := r.pool(db, func(o *Options) { o.Config.IdleTimeout, o.Config.MinSize, o.Config.Size = time.Hour, 2, 5 })
+	never := r.pool(db, func(o *Options) { o.User, o.Config.IdleTimeout, o.Config.Size = "never", 0, 1 })
 	conns, kept := r.idle(p, 5), r.idle(never, 1)
 	r.tidy(0)
 	r.wantCounts(p, "c0 i5 b0 r0 w0")
