@@ -76,8 +76,8 @@ type Loop struct {
 
 // yieldEvery is how often a loop goes through the scheduler by itself. The scheduler's monitor takes a goroutine that
 // was not seen there for 10 ms for one that computes: it signals the thread, moves the goroutine to another one, and
-// looks again every 20 µs for a while. With one client that was a tenth of the CPU and the reason for moving to
-// another core at every second wake-up.
+// looks again every 20 µs for a while. With one client that was a tenth of the CPU, and a move to another core at
+// every third wake-up.
 const yieldEvery = int64(8 * time.Millisecond)
 
 // slowTurn is how long one turn may keep the others waiting before it is counted and logged.
