@@ -159,7 +159,11 @@ func serverError(err error) *wire.Error {
 // applyTimeout bounds the round trip that applies settings.
 const applyTimeout = 10 * time.Second
 
-// applySettings runs the round trip that attached asked for.
+// maxLost is how many server connections that end while they are brought to a client's settings are made up for by another.
+const maxLost = 3
+
+// applySettings runs the round trip that attached asked for. A connection that ends in it has seen nothing of the
+// client's: the request at hand waits for another.
 func (s *session) applySettings() error {
 	x := s.x
 	x.apply = false
@@ -168,8 +172,14 @@ func (s *session) applySettings() error {
 	}
 	err := s.settings.apply(s, x.server, x.f, s.w.loop.After(applyTimeout))
 	if err == nil {
+		x.lost = 0
 		return nil
 	}
 	s.letGo(pool.Broken)
+	if x.lost++; err == errServerLost && x.lost <= maxLost {
+		x.again = true
+		return nil
+	}
+	x.lost = 0
 	return s.refuse(err)
 }

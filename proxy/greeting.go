@@ -74,8 +74,17 @@ func fatal(e *wire.Error) *wire.Error {
 	return &f
 }
 
-// learn borrows a server connection to see that the client's settings are valid and what the server reports then.
+// learn sees that the client's settings are valid and what the server reports then.
 func (s *session) learn() *wire.Error {
+	err := s.learnOnce()
+	for lost := 0; err == errServerLost && lost < maxLost; lost++ {
+		err = s.learnOnce()
+	}
+	return err
+}
+
+// learnOnce borrows a server connection for it.
+func (s *session) learnOnce() *wire.Error {
 	x := s.x
 	c, err := s.checkout()
 	if err != nil {

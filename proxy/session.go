@@ -58,6 +58,7 @@ type exchange struct {
 	resets    bool   // a RESET was sent: the connection's settings are in doubt
 	canceled  bool   // while waiting for a connection
 	apply     bool   // the connection just acquired has other settings than the client
+	lost      int    // connections in a row that ended while settings were applied
 	segment   uint32 // frames between two Syncs have the same
 
 	scan     scanner // over the text of a large Query

@@ -152,6 +152,9 @@ func (st *settings) apply(s *session, c *pool.Conn, f *loop.Fiber, deadline int6
 	}
 	status, err := askServer(c, f, sql, deadline)
 	if err != nil {
+		if err == errServerLost {
+			s.srv.log.Warn("server connection lost while settings were applied", "pool", s.pool.Name(), "pid", c.PID())
+		}
 		return err
 	}
 	if st != nil {
