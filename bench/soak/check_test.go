@@ -107,10 +107,12 @@ sarnic_pool_connections{database="a",state="idle",user="u"} 4
 sarnic_pool_connections{database="b",state="idle",user="u"} 1
 sarnic_loop_fibers{loop="0"} 1
 sarnic_loop_fibers{loop="1"} 2
+sarnic_loop_coroutines{loop="0"} 4
+sarnic_loop_coroutines{loop="1"} 5
 go_goroutines 17
 go_memstats_heap_inuse_bytes 3.5e+06
 `)
-	if s.clients != 3 || s.servers["idle"] != 5 || s.fibers != 3 || s.goroutines != 17 || s.heap != 3_500_000 || s.connected() != 7 {
+	if s.clients != 3 || s.servers["idle"] != 5 || s.fibers != 3 || s.coroutines != 9 || s.goroutines != 17 || s.heap != 3_500_000 || s.connected() != 7 {
 		t.Errorf("got %+v", s)
 	}
 	if got, want := s.busy(), "3 clients, 2 connections busy, 3 fibers"; got != want {

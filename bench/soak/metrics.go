@@ -19,6 +19,7 @@ type sample struct {
 	servers     map[string]int // connections of the pool by state
 	waiting     int
 	fibers      int
+	coroutines  int         // of the fibers lent, and kept for the next request
 	loops       map[int]int // connections by loop
 	goroutines  int
 	descriptors int
@@ -90,6 +91,8 @@ func readMetrics(text string) sample {
 			s.requests += n
 		case "sarnic_loop_fibers":
 			s.fibers += n
+		case "sarnic_loop_coroutines":
+			s.coroutines += n
 		case "sarnic_loop_connections":
 			if loop, err := strconv.Atoi(label(labels, "loop")); err == nil {
 				s.loops[loop] = n

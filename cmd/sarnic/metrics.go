@@ -104,6 +104,8 @@ func loopMetrics() []metric[loop.Stats] {
 			func(s stats) float64 { return float64(s.Conns) }),
 		of(gauge, "fibers", "Fibers lent to a session now.",
 			func(s stats) float64 { return float64(s.Fibers) }),
+		of(gauge, "coroutines", "Goroutines of fibers: lent, or kept for the next request.",
+			func(s stats) float64 { return float64(s.Coroutines) }),
 		of(counter, "turns_total", "Rounds of the loop.",
 			func(s stats) float64 { return float64(s.Turns) }),
 		of(counter, "slow_turns_total", "Rounds longer than 10 ms: something blocked the loop.",

@@ -47,6 +47,7 @@ func (l *Loop) start(job Handler, home *Conn) {
 		f = &Fiber{loop: l}
 		f.timer.fiber = f
 		f.next, f.stop = iter.Pull(f.body)
+		l.coroutines.Add(1)
 	}
 	f.job, f.home, f.woken, f.begun = job, home, false, false
 	if home != nil {
@@ -112,6 +113,7 @@ func (f *Fiber) done(reusable bool) {
 	case len(l.free) < maxFree && !l.closing:
 		l.free = append(l.free, f)
 	default:
+		l.coroutines.Add(-1)
 		l.Post(f.stop) // not from inside the coroutine itself
 	}
 	if home != nil && home.fiber == f {

@@ -332,6 +332,8 @@ func TestFreeFibersAreBounded(t *testing.T) {
 	r.do(0, func(l *Loop) {
 		if n := len(l.free); n > maxFree {
 			t.Errorf("%d fibers kept, at most %d wanted", n, maxFree)
+		} else if made := l.Stats().Coroutines; made != int64(n) {
+			t.Errorf("%d coroutines, %d fibers are kept", made, n)
 		}
 	})
 }

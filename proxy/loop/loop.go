@@ -51,21 +51,22 @@ type Loop struct {
 	// A poll with more events than this was a busy one: the next looks before it sleeps. Sleeping costs two clock
 	// readings, a flag and a system call that the scheduler watches, and is wasted where something is there already;
 	// with one client nothing ever is (see the ADR on fibers).
-	lookAbove int
-	yieldAt   int64
-	runq      []*Fiber
-	next      []*Fiber // the queue being filled while runq runs
-	free      []*Fiber
-	timers    timers
-	buf       []byte
-	out       []byte
-	spills    [][]byte
-	fibers    atomic.Int64 // lent now
-	conns     atomic.Int64 // registered now
-	busy      atomic.Int64 // nanoseconds spent outside Poll since the start
-	turns     atomic.Int64
-	slow      atomic.Int64 // turns longer than slowTurn
-	closing   bool
+	lookAbove  int
+	yieldAt    int64
+	runq       []*Fiber
+	next       []*Fiber // the queue being filled while runq runs
+	free       []*Fiber
+	timers     timers
+	buf        []byte
+	out        []byte
+	spills     [][]byte
+	fibers     atomic.Int64 // lent now
+	coroutines atomic.Int64 // lent or kept
+	conns      atomic.Int64 // registered now
+	busy       atomic.Int64 // nanoseconds spent outside Poll since the start
+	turns      atomic.Int64
+	slow       atomic.Int64 // turns longer than slowTurn
+	closing    bool
 
 	mu       sync.Mutex
 	posted   []func()
@@ -265,17 +266,18 @@ func (l *Loop) wakeAll() {
 
 // Stats is a snapshot of a loop's counters. Any goroutine may ask.
 type Stats struct {
-	Conns  int64         // registered connections
-	Fibers int64         // fibers lent to a request now
-	Turns  int64         // rounds since the start
-	Slow   int64         // rounds longer than 10 ms
-	Busy   time.Duration // time outside the poller since the start
+	Conns      int64         // registered connections
+	Fibers     int64         // fibers lent to a request now
+	Coroutines int64         // goroutines behind them and behind those kept for the next request
+	Turns      int64         // rounds since the start
+	Slow       int64         // rounds longer than 10 ms
+	Busy       time.Duration // time outside the poller since the start
 }
 
 // Stats returns the loop's counters.
 func (l *Loop) Stats() Stats {
 	return Stats{
-		Conns: l.conns.Load(), Fibers: l.fibers.Load(), Turns: l.turns.Load(), Slow: l.slow.Load(),
+		Conns: l.conns.Load(), Fibers: l.fibers.Load(), Coroutines: l.coroutines.Load(), Turns: l.turns.Load(), Slow: l.slow.Load(),
 		Busy: time.Duration(l.busy.Load()),
 	}
 }
