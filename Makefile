@@ -4,6 +4,9 @@ SHELL   := bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
+# The grammar of PostgreSQL is C. Where there is no compiler it runs as WebAssembly: slower, and with more memory.
+CGO := $(if $(shell command -v cc),1,0)
+
 # Arguments of `make run`, `make bench` and `make soak`, e.g. make run ARGS=--once
 ARGS ?=
 # How long `make fuzz` spends on each target, and which packages.
@@ -23,8 +26,8 @@ run: build ## PostgreSQL, a replica and Redis with sarnic in front, until Ctrl-C
 	CGO_ENABLED=0 go build -trimpath -o bin/demo ./cmd/demo
 	bin/demo $(ARGS)
 
-build: ## bin/sarnic, without C
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/sarnic ./cmd/sarnic
+build: ## bin/sarnic
+	CGO_ENABLED=$(CGO) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/sarnic ./cmd/sarnic
 
 deps: ## install what the tests need (gcc, PostgreSQL, Redis); fails with the name of what cannot be had
 	@scripts/deps.sh

@@ -15,6 +15,16 @@ const (
 	StatementMode   Mode = "statement"   // until the statement ends; transaction blocks are refused
 )
 
+// PinPolicy says what becomes of a statement that ties its client to a server connection.
+type PinPolicy string
+
+// The policies.
+const (
+	PinAllow  PinPolicy = "pin"   // the client keeps its connection as long as it must
+	PinWarn   PinPolicy = "warn"  // and is told by a WARNING, the operator by a line in the log
+	PinRefuse PinPolicy = "error" // the statement fails
+)
+
 // Config is one pool's limits. The zero value of a duration means "no limit" unless its comment says otherwise.
 type Config struct {
 	Mode           Mode          // transaction by default
@@ -27,6 +37,7 @@ type Config struct {
 	WaitTimeout    time.Duration // a client that waits longer for a connection gets an error (53300)
 	WaitNotice     time.Duration // a client that waits longer is told so by a NOTICE, once per wait
 	ConnectTimeout time.Duration // dialling and logging in to the server
+	Pins           PinPolicy     // what becomes of statements that tie a client to a connection; "" is PinAllow
 	Statements     int           // prepared statements kept per server connection, least recently used go first
 }
 
@@ -41,6 +52,7 @@ func DefaultConfig() Config {
 		WaitTimeout:    2 * time.Minute,
 		WaitNotice:     5 * time.Second,
 		ConnectTimeout: 15 * time.Second,
+		Pins:           PinAllow,
 		Statements:     200,
 	}
 }
@@ -58,6 +70,11 @@ func (c Config) Validate() []Problem {
 	case TransactionMode, SessionMode, StatementMode:
 	default:
 		bad("mode", "must be transaction, session or statement, got %q", c.Mode)
+	}
+	switch c.Pins {
+	case "", PinAllow, PinWarn, PinRefuse:
+	default:
+		bad("pins", "must be pin, warn or error, got %q", c.Pins)
 	}
 	if c.Size < 1 {
 		bad("size", "must be at least 1, got %d", c.Size)

@@ -25,30 +25,12 @@ func (s *session) acquire() (ok bool, err error) {
 func (s *session) attached() (ok bool, err error) {
 	x := s.x
 	x.status = 'I'
-	if s.retell {
-		if err := s.tellSettings(); err != nil {
-			return false, err
-		}
-	}
 	if x.server.Settings == s.wanted() {
 		return true, nil
 	}
 	x.apply = true
 	x.again = true
 	return false, nil
-}
-
-// tellSettings tells the client that what a RESET took away is there again: the values of its start-up packet.
-func (s *session) tellSettings() error {
-	s.retell = false
-	var b []byte // rare, and the loop's own may be in use
-	for _, p := range s.settings.learned() {
-		b = wire.AppendParameterStatus(b, p.Name, p.Value)
-	}
-	if err := s.write(b); err != nil {
-		return clientGone{err}
-	}
-	return nil
 }
 
 // wanted is what a connection's Settings must equal.
@@ -159,7 +141,8 @@ func serverError(err error) *wire.Error {
 // applyTimeout bounds the round trip that applies settings.
 const applyTimeout = 10 * time.Second
 
-// maxLost is how many server connections that end while they are brought to a client's settings are made up for by another.
+// maxLost is how many server connections that end while they are brought to a client's settings, or of which nobody knows
+// what they have, are made up for by another.
 const maxLost = 3
 
 // applySettings runs the round trip that attached asked for. A connection that ends in it has seen nothing of the
@@ -170,13 +153,14 @@ func (s *session) applySettings() error {
 	if x.server == nil {
 		return nil
 	}
+	doubtful := inDoubt(x.server.Settings)
 	err := s.settings.apply(s, x.server, x.f, s.w.loop.After(applyTimeout))
 	if err == nil {
 		x.lost = 0
 		return nil
 	}
 	s.letGo(pool.Broken)
-	if x.lost++; err == errServerLost && x.lost <= maxLost {
+	if x.lost++; (err == errServerLost || doubtful) && x.lost <= maxLost {
 		x.again = true
 		return nil
 	}

@@ -49,6 +49,11 @@ type effect struct {
 	unnamed *unnamedStatement // the one this Parse made
 	old     *unnamedStatement // what the unnamed statement was before
 	shape   uint64            // of the reply so far
+	impact  *impact           // of a simple Query that may change the session
+	touched int               // how many parameters the transaction had touched before it
+	pins    pins              // and the pins there were
+	ours    []int             // statements of the Query that are not the client's, by number
+	tag     string            // takes the place of the last statement's
 	err     *wire.Error
 	next    *effect // free list
 }

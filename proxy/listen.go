@@ -185,7 +185,8 @@ func (srv *Server) newSession(client *login.Client, conn *loop.Conn, w *worker) 
 	if refusal := srv.enter(s); refusal != nil {
 		return nil, refusal
 	}
-	s.settings = srv.settings.intern(p.Name(), client.Params)
+	s.startup = srv.settings.intern(p.Name(), client.Params)
+	s.settings = srv.settings.hold(s.startup)
 	return s, nil
 }
 

@@ -13,9 +13,10 @@ import (
 // clientStatement is a named statement as its client knows it.
 type clientStatement struct {
 	stmt    *pool.Statement
-	shape   uint64 // of its parameters and columns as of the client's own Parse; 0 while not known
-	types   string // its parameters' types as resolved then, in the form of a Parse's tail
-	segment uint32 // where the Parse or Close stands whose reply is still due; 0: none
+	shape   uint64  // of its parameters and columns as of the client's own Parse; 0 while not known
+	types   string  // its parameters' types as resolved then, in the form of a Parse's tail
+	impact  *impact // what running it may do to the session; nil for nothing
+	segment uint32  // where the Parse or Close stands whose reply is still due; 0: none
 	closing bool
 }
 
@@ -24,6 +25,7 @@ type clientStatement struct {
 type unnamedStatement struct {
 	frame   []byte
 	shape   uint64 // as of the client's Describe; 0: it never asked
+	impact  *impact
 	segment uint32
 }
 
@@ -37,13 +39,9 @@ func (s *session) parse(frame []byte) error {
 	if !ok {
 		return s.malformed(kindParse)
 	}
-	drops, resets := s.notePin(sql)
-	s.drops = drops || s.drops
-	if resets {
-		s.pinFor(pinSessionStatement) // it may run at any time, on any connection
-	}
+	m := s.impact(sql)
 	if len(name) == 0 {
-		s.parseUnnamed(frame)
+		s.parseUnnamed(frame, m)
 		return nil
 	}
 	if cs := s.stmts[string(name)]; cs != nil {
@@ -59,7 +57,7 @@ func (s *session) parse(frame []byte) error {
 		s.srv.texts.Drop(st)
 		return errStall
 	}
-	cs := &clientStatement{stmt: st, segment: x.segment}
+	cs := &clientStatement{stmt: st, impact: m, segment: x.segment}
 	key := string(name)
 	if s.stmts == nil {
 		s.stmts = make(map[string]*clientStatement)
@@ -159,11 +157,11 @@ func (s *session) closeCopy(st *pool.Statement) {
 	x.led.push(entry{kind: kindClose, act: swallow, effect: e})
 }
 
-func (s *session) parseUnnamed(frame []byte) {
+func (s *session) parseUnnamed(frame []byte, m *impact) {
 	x := s.x
 	u := x.spareUnnamed()
 	u.frame = append(u.frame[:0], frame...)
-	u.shape, u.segment = 0, x.segment
+	u.shape, u.impact, u.segment = 0, m, x.segment
 	old := s.unnamed
 	s.unnamed = u
 	s.changes++
@@ -273,13 +271,22 @@ func (s *session) bindHead(head []byte, size int) error {
 	if !ok {
 		return s.malformed(kindBind)
 	}
-	server, _, err := s.statementFor(name)
+	server, cs, err := s.statementFor(name)
 	if err == errDone { //nolint:errorlint // our own sentinel
 		x.passInDrop = true
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	if m := s.impactOn(cs, name); m != nil {
+		if s.refused(m) {
+			s.poison(s.pinRefusal(m.pins))
+			x.passInDrop = true
+			return nil
+		}
+		s.note(m, rest)
+		x.settles = x.settles || m.settles
 	}
 	x.led.push(entry{kind: kindBind})
 	if server == string(name) {
@@ -289,6 +296,17 @@ func (s *session) bindHead(head []byte, size int) error {
 	start := len(x.out.dst)
 	x.out.dst = wire.AppendBindTail(x.out.dst, portal, server, rest)
 	binary.BigEndian.PutUint32(x.out.dst[start+1:], uint32(size-1+len(server)-len(name)))
+	return nil
+}
+
+// impactOn is that of the statement about to be bound.
+func (s *session) impactOn(cs *clientStatement, name []byte) *impact {
+	switch {
+	case cs != nil:
+		return cs.impact
+	case len(name) == 0 && s.unnamed != nil:
+		return s.unnamed.impact
+	}
 	return nil
 }
 

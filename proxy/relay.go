@@ -9,7 +9,7 @@ import (
 // fromServer reads the server's replies and writes what is the client's to it, a buffer at a time.
 func (s *session) fromServer() error {
 	x := s.x
-	for turn := 0; x.server != nil && !x.apply && s.conn.Pending() <= maxPending; turn++ {
+	for turn := 0; x.server != nil && !x.apply && !x.stock && s.conn.Pending() <= maxPending; turn++ {
 		if turn == maxTurns {
 			x.again = true
 			return nil
@@ -108,7 +108,7 @@ func (s *session) relayFrame(p *passage) (more bool, err error) {
 		return false, errServerGarbage
 	}
 	here := min(size, len(left))
-	if (typ == 'D' || typ == 'd') && !x.fence {
+	if (typ == 'D' || typ == 'd') && !x.fence && !x.hush {
 		x.passOut, x.passOutDrop = size-here, false
 		p.pos += here
 		return true, nil
@@ -175,26 +175,33 @@ func (s *session) afterRelay() error {
 		x.stalled = false
 		x.again = true
 	}
-	if !s.inStep() {
-		return nil
-	}
 	switch {
-	case x.status != 'I':
-		if s.pool.Config().Mode == pool.StatementMode {
-			return &wire.Error{
-				Severity: "FATAL", Code: wire.CodeFeatureNotSupported,
-				Message: "transaction blocks are not allowed in statement pooling mode",
-			}
-		}
+	case !s.inStep():
 		return nil
-	case s.pin != notPinned || s.pool.Config().Mode == pool.SessionMode:
-		if s.leaving {
-			return errAdminShutdown
+	case x.status == 'I':
+		return s.leaveServer()
+	case s.pool.Config().Mode == pool.StatementMode:
+		return &wire.Error{
+			Severity: "FATAL", Code: wire.CodeFeatureNotSupported,
+			Message: "transaction blocks are not allowed in statement pooling mode",
 		}
-		return nil
 	}
-	s.letGo(pool.Ready)
-	x.again = x.again || len(s.in) > 0
+	return nil
+}
+
+// leaveServer gives the server connection back, unless something ties the session to it or is to be learned first.
+func (s *session) leaveServer() error {
+	x := s.x
+	switch {
+	case s.stockDue():
+		x.stock, x.again = true, true
+		return nil
+	case !s.tied():
+		s.letGo(pool.Ready)
+		x.again = x.again || len(s.in) > 0
+	case s.leaving:
+		return errAdminShutdown
+	}
 	return nil
 }
 
@@ -210,7 +217,7 @@ func (s *session) inStep() bool {
 
 // mayLetGo reports whether nothing ties the client to its server connection any more.
 func (s *session) mayLetGo() bool {
-	return s.x.status == 'I' && s.pin == notPinned && s.pool.Config().Mode != pool.SessionMode && s.inStep()
+	return s.x.status == 'I' && !s.tied() && s.inStep()
 }
 
 // plausible checks a reply's type, and its length where that is fixed.
@@ -256,8 +263,7 @@ func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 	case 'N', 'A':
 		return true, nil
 	case 'S':
-		s.retell = s.retell || x.resets && s.settings != nil
-		return true, nil
+		return !x.resets || !s.startupReport(body), nil
 	case 'Z':
 		return s.ready(body)
 	case 'E':
@@ -268,10 +274,10 @@ func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 		x.fatal = true
 		return false, errOutOfStep
 	}
-	keep = e.act == forward
 	if !x.seen {
 		s.firstReply(e)
 	}
+	keep = e.act == forward && !x.hush
 	switch typ {
 	case 'T', 'n':
 		if e.kind == kindDescribePortal || e.kind == kindDescribeStatement {
@@ -286,6 +292,8 @@ func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 		x.copySyncs = 0
 		if e.kind == kindExecute {
 			s.pop()
+		} else if e.effect != nil && len(e.effect.ours) > 0 {
+			keep = s.statementEnds(e.effect) && keep
 		}
 	case 'I':
 		if x.fence {
@@ -318,6 +326,9 @@ func (s *session) pop() {
 func (s *session) firstReply(e *entry) {
 	x := s.x
 	x.seen = true
+	if e.effect != nil && len(e.effect.ours) > 0 {
+		x.hush = e.effect.ours[0] == 0
+	}
 	if x.slack > 0 && e.kind != kindSync && !x.slackAfter {
 		x.slack, x.stalled, x.again = 0, false, true
 	}
@@ -370,6 +381,7 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 		x.fatal = true
 		return false, errOutOfStep
 	}
+	before := x.status
 	x.status = status
 	if x.fence {
 		x.fenceSeen++
@@ -377,8 +389,13 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 	}
 	x.slackAfter = false
 	s.pool.Counters.Queries.Add(1)
+	if e.effect != nil && e.effect.impact != nil {
+		s.queryAnswered(e.effect, before)
+	}
+	x.failed, x.syntax, x.hush, x.statement = false, false, false, 0
 	s.complete()
 	if x.led.empty() {
+		x.settles = false
 		x.open, x.checkShape, x.fresh = false, false, nil
 	}
 	return e.act == forward, nil
@@ -403,14 +420,19 @@ func (s *session) failed(body []byte) (keep bool, err error) {
 	if !x.seen {
 		s.firstReply(e)
 	}
+	for i := range x.touched {
+		x.touched[i].reset = true // or undone
+	}
 	inCopy := x.copyIn || x.copySyncs > 0
-	keep = e.act != replace || (e.kind == kindParse && string(code) != e.effect.err.Code)
+	keep = e.act != replace || (e.kind == kindParse && string(code) != e.effect.err.Code) ||
+		(e.kind == kindQuery && string(code) == wire.CodeInFailedTransaction)
 	if !keep {
 		x.instead = wire.AppendError(nil, e.effect.err)
 	}
 	switch e.kind {
 	case kindQuery:
 		// A simple Query's error draws a ReadyForQuery at once. What ended its unnamed statement stands.
+		x.failed, x.syntax = true, string(code) == wire.CodeSyntaxError
 	case kindSync, kindFunction:
 	default:
 		s.skipToSync()

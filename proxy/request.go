@@ -458,10 +458,21 @@ func (s *session) query(frame []byte) error {
 	if s.dropsTwice() {
 		return errStall
 	}
-	drops, resets := s.notePin(frame[wire.HeaderLen:])
-	x.settle, x.resets = drops || resets, x.resets || resets
+	m := s.impact(frame[wire.HeaderLen:])
+	if m != nil && m.discards && !x.led.settled() {
+		return errStall // how it is done depends on the state of the transaction
+	}
 	s.unsynced()
-	x.led.push(entry{kind: kindQuery, effect: s.dropUnnamed()})
+	x.settle = false
+	if m != nil && s.refused(m) {
+		s.refuseQuery(m)
+		return nil
+	}
+	e := entry{kind: kindQuery, effect: s.dropUnnamed()}
+	if m != nil {
+		e.effect = s.noteQuery(frame[wire.HeaderLen:len(frame)-1], m, e.effect)
+	}
+	x.led.push(e)
 	return nil
 }
 
@@ -494,7 +505,7 @@ func (s *session) extended(typ byte, frame []byte) error {
 		return s.closeTarget(frame)
 	}
 	x.led.push(entry{kind: kindExecute})
-	x.settle = s.drops
+	x.settle = x.settles
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/sarnicdb/sarnic/proxy/login"
 	"github.com/sarnicdb/sarnic/proxy/loop"
 	"github.com/sarnicdb/sarnic/proxy/wire"
+	"github.com/sarnicdb/sarnic/router"
 )
 
 // Server is the proxy: listeners, sessions and pools.
@@ -28,6 +29,7 @@ type Server struct {
 	pools    *pool.Set
 	texts    pool.Texts
 	settings settingsTable
+	impacts  impacts
 	seed     maphash.Seed // of statement shapes
 	key      [32]byte     // of cancel keys
 	ready    chan struct{}
@@ -192,6 +194,7 @@ func (srv *Server) Run(ctx context.Context) error {
 	defer stopLoops()
 	var wg sync.WaitGroup
 	wg.Go(func() { srv.group.Run(loopsCtx) })
+	wg.Go(router.Warm)
 	first := srv.group.Loops()[0]
 	first.Post(func() { srv.pools.StartJanitor(first) })
 	for _, ln := range srv.listeners {

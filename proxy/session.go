@@ -18,19 +18,17 @@ type session struct {
 	conn     *loop.Conn
 	tls      *tls.Conn // nil: plain
 	pool     *pool.Pool
-	settings *settings // what the client asked for at start; nil: nothing
+	startup  *settings // what the client asked for at start; nil: nothing
+	settings *settings // what it has now
 	x        *exchange // nil while idle
 	stmts    map[string]*clientStatement
 	unnamed  *unnamedStatement
 	in       []byte // the start of a request whose rest has not come; nil mostly
 	pid      uint32 // what the client believes to be its server process
-	pin      pinReason
-	newKeys  bool // protocol 3.2: a long cancel key
-	skipping bool // after an error of ours or the server's: frames are dropped up to Sync
+	newKeys  bool   // protocol 3.2: a long cancel key
+	skipping bool   // after an error of ours or the server's: frames are dropped up to Sync
 	ended    bool
 	killed   bool
-	drops    bool   // it has prepared a DEALLOCATE or DISCARD
-	retell   bool   // a RESET had the server report its own values: the client's are told when they are there again
 	leaving  bool   // drain: end as soon as no transaction is open
 	owned    uint64 // its number over all times
 	changes  uint32 // of its unnamed statement
@@ -55,11 +53,25 @@ type exchange struct {
 	stalled   bool   // no request is read until the ledger is settled
 	again     bool   // input that was left is to be looked at before waiting
 	settle    bool   // the next frame waits until every reply has come: a DEALLOCATE or RESET is under way
-	resets    bool   // a RESET was sent: the connection's settings are in doubt
+	settles   bool   // a statement was bound whose Execute makes the frame behind it wait like that
+	resets    bool   // a RESET by the extended protocol was sent: the server may report its own values
 	canceled  bool   // while waiting for a connection
 	apply     bool   // the connection just acquired has other settings than the client
 	lost      int    // connections in a row that ended while settings were applied
 	segment   uint32 // frames between two Syncs have the same
+
+	pins       pins  // why the connection is kept between transactions
+	pinnedAt   int64 // when the first of them came
+	look       bool  // one of them may be gone
+	stale      bool  // something ran since they were looked at
+	lookAgain  int64 // when to do so in any case
+	touched    []touched
+	stock      bool // a round trip is due that learns what became of those, and of the pins
+	stockTries int
+	statement  int  // of the simple Query whose answer is coming, where some are ours
+	hush       bool // that one is
+	failed     bool // the simple Query whose answer is coming has failed
+	syntax     bool // with a syntax error
 
 	scan     scanner // over the text of a large Query
 	scanning bool
@@ -217,6 +229,11 @@ func (s *session) step() error {
 			return err
 		}
 	}
+	if s.x.stock {
+		if err := s.takeStock(); err != nil {
+			return err
+		}
+	}
 	if err := s.fromClient(); err != nil {
 		return err
 	}
@@ -270,6 +287,8 @@ func (s *session) wait() error {
 		deadline = min(x.deadline, x.noticeAt)
 	case x.hold != 0:
 		deadline = x.hold
+	case s.looksAgain():
+		deadline = x.lookAgain
 	}
 	if err := x.f.Wait(s.conn, client, nc, server, deadline); err != nil {
 		return errAdminShutdown
@@ -283,13 +302,19 @@ func (s *session) wait() error {
 	if x.waiter != nil {
 		return s.waited()
 	}
+	if s.looksAgain() && s.w.loop.Now() >= x.lookAgain {
+		return s.leaveServer()
+	}
 	return nil
 }
+
+// tied reports whether the session keeps its server connection between transactions.
+func (s *session) tied() bool { return s.x.pins != 0 || s.pool.Config().Mode == pool.SessionMode }
 
 // acceptsInput reports whether more of the client's requests may be read now.
 func (s *session) acceptsInput() bool {
 	x := s.x
-	if x.terminate || x.stalled || x.fence || x.apply || s.conn.Pending() > maxPending {
+	if x.terminate || x.stalled || x.fence || x.apply || x.stock || s.conn.Pending() > maxPending {
 		return false
 	}
 	if x.waiter != nil {
@@ -332,10 +357,12 @@ func (s *session) leaveBooks() {
 		s.srv.texts.Drop(cs.stmt)
 	}
 	s.stmts, s.unnamed, s.in = nil, nil, nil
-	if s.settings != nil {
-		s.srv.settings.drop(s.settings)
-		s.settings = nil
+	for _, st := range []*settings{s.settings, s.startup} {
+		if st != nil {
+			s.srv.settings.drop(st)
+		}
 	}
+	s.settings, s.startup = nil, nil
 }
 
 // sayGoodbye tells the client why, where it is still there and the reason is one to tell.
@@ -356,7 +383,7 @@ func (s *session) state() pool.Clean {
 		return pool.Broken
 	}
 	switch {
-	case s.pin != notPinned || s.pool.Config().Mode == pool.SessionMode:
+	case s.tied():
 		return pool.Reset
 	case x.status != 'I':
 		return pool.Rollback
@@ -380,9 +407,8 @@ func (s *session) letGo(how pool.Clean) {
 	x.open, x.copyIn, x.copySyncs, x.fence, x.fenceDue, x.copyMess = false, false, 0, false, false, false
 	x.seen, x.slack = false, 0
 	x.rest, x.passOut, x.fresh, x.checkShape = nil, 0, nil, false
-	if x.resets {
-		c.Settings, x.resets = doubted(c.Settings), false
-	}
+	s.unpin(x.pins)
+	x.touched, x.resets, x.settles = x.touched[:0], false, false
 	s.pool.Counters.Transactions.Add(1)
 	s.pool.Release(c, how)
 }

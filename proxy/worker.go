@@ -27,12 +27,12 @@ func (w *worker) borrow() *exchange {
 
 // giveBack takes an exchange whose session rests. What is kept of it is what the next one would allocate.
 func (w *worker) giveBack(x *exchange) {
-	q, rest, spare, effects := x.led.q[:0], x.rest[:0], x.spareU, x.effects
+	q, rest, spare, effects, touched := x.led.q[:0], x.rest[:0], x.spareU, x.effects, x.touched[:0]
 	if cap(rest) > maxTailKept {
 		rest = nil
 	}
 	*x = exchange{}
-	x.led.q, x.rest, x.spareU, x.effects = q, rest, spare, effects
+	x.led.q, x.rest, x.spareU, x.effects, x.touched = q, rest, spare, effects, touched
 	x.next = w.free
 	w.free = x
 }

@@ -13,8 +13,7 @@ import (
 // audit is who is served.
 type audit struct {
 	owner     string // of the requests that are not all answered, or of the open transaction
-	changed   bool   // something was left in the session that outlives a transaction
-	left      string // by whom
+	left      string // who has left something in the session that outlives a transaction
 	violation error
 }
 
@@ -69,13 +68,13 @@ func (a *audit) stray(data string) {
 	}
 }
 
-// rests is called where a process is idle and everything is answered.
-func (a *audit) rests() {
-	if a.changed && a.owner != "" {
+// rests is called where a process is idle and everything is answered; keeps says that something is left in the session.
+func (a *audit) rests(keeps bool) {
+	switch {
+	case !keeps:
+		a.left = ""
+	case a.owner != "":
 		a.left = a.owner
 	}
 	a.owner = ""
 }
-
-// clean is called where the session is as new.
-func (a *audit) clean() { a.changed, a.left = false, "" }

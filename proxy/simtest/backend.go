@@ -172,7 +172,7 @@ func (b *Backend) ready() {
 	b.tx.resting = b.tx.implicit
 	status := b.status()
 	if status == 'I' {
-		b.rests()
+		b.rests(b.keeps())
 	}
 	b.say(wire.AppendReadyForQuery(nil, status))
 	b.flush()

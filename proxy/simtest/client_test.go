@@ -120,8 +120,12 @@ func TestBackendNotices(t *testing.T) {
 		{[]string{a + "begin", a + "commit", b + "select 1"}, true},
 		{[]string{a + "begin", b + "select 1"}, false},
 		{[]string{"begin", "insert into kv values ('a.1', 1)", "insert into kv values ('b.1', 1)"}, false},
-		{[]string{a + "set application_name = 'x'", b + "select 1"}, false},
-		{[]string{a + "set application_name = 'x'", "discard all", b + "select 1"}, true},
+		{[]string{a + "set application_name = 'x'", b + "show application_name"}, true}, // b sees it in the answer
+		{[]string{a + "listen news", b + "select 1"}, false},
+		{[]string{a + "listen news", a + "unlisten *", b + "select 1"}, true},
+		{[]string{a + "listen news", "discard all", b + "select 1"}, true},
+		{[]string{a + "prepare p as select 1", b + "select 1"}, false},
+		{[]string{a + "prepare p as select 1", a + "deallocate p", b + "select 1"}, true},
 	} {
 		p := NewDatabase(nil).Start("")
 		for _, sql := range test.asked {

@@ -79,7 +79,7 @@ func (b *Backend) plan(p *portal) *wire.Error {
 		}
 	case opFails:
 		p.rows, p.broken = []value{{n: 6}, {n: 12}}, true
-	case opSleep:
+	case opSleep, opUnlockAll:
 		p.rows = []value{{}}
 	}
 	return nil
@@ -136,10 +136,13 @@ func (b *Backend) perform(p *portal, most int, then func(err *wire.Error, tag st
 			}
 			b.sendRows(p, most, then)
 		})
+	case st.op == opStock && !again:
+		p.rows = []value{b.stock(st.text)}
+		b.sendRows(p, most, then)
 	case st.op == opShow && !again:
 		p.rows = []value{{s: b.vars.now}}
 		b.sendRows(p, most, then)
-	case st.plain(), st.op == opShow:
+	case st.plain(), st.op == opShow, st.op == opStock:
 		b.sendRows(p, most, then)
 	case st.op == opCopyIn:
 		b.copyFrom(then)
@@ -197,6 +200,8 @@ func (b *Backend) utility(p *portal) (tag string, err *wire.Error) {
 	case opNotice:
 		b.notice("NOTICE", "00000", st.text)
 		return "DO", nil
+	case opIdle:
+		return st.text, nil
 	case opSet, opSetLocal, opReset, opConfig, opListen, opUnlisten, opNotify, opDiscardAll:
 		return b.setting(p)
 	case opPrepare, opDeallocate, opDeallocateAll:

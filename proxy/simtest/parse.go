@@ -176,6 +176,20 @@ func parseSession(m *matcher) *statement {
 		return &statement{op: opConfig, text: "set", value: m.words[0], cols: boolean("?column?")}
 	case m.is("SELECT pg_catalog.set_config(E'application_name', NULL, false) IS NULL"):
 		return &statement{op: opConfig, cols: boolean("?column?")}
+	case m.is("RESET ALL"):
+		return &statement{op: opReset}
+	case m.is("UNLISTEN *"):
+		return &statement{op: opUnlisten}
+	case m.is("CLOSE ALL"):
+		return &statement{op: opIdle, text: "CLOSE CURSOR ALL"}
+	case m.is("SET SESSION AUTHORIZATION DEFAULT"):
+		return &statement{op: opIdle, text: "SET"}
+	case m.is("DISCARD TEMP"), m.is("DISCARD SEQUENCES"):
+		return &statement{op: opIdle, text: m.in}
+	case m.is("SELECT pg_catalog.pg_advisory_unlock_all()"):
+		return &statement{op: opUnlockAll, cols: []column{{"pg_advisory_unlock_all", oidVoid, 4}}}
+	case m.is("SELECT pg_catalog.concat(%r") && strings.HasSuffix(m.words[0], ", ',')"):
+		return &statement{op: opStock, text: strings.TrimSuffix(m.words[0], ", ',')"), cols: text("concat")}
 	case m.is("show application_name"):
 		return &statement{op: opShow, cols: text("application_name")}
 	case m.is("listen %i"):

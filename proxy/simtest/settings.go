@@ -1,10 +1,14 @@
 package simtest
 
-import "github.com/sarnicdb/sarnic/proxy/wire"
+import (
+	"encoding/hex"
+	"strings"
+
+	"github.com/sarnicdb/sarnic/proxy/wire"
+)
 
 func (b *Backend) setting(p *portal) (tag string, err *wire.Error) {
 	st := p.st
-	b.changed = b.changed || st.op == opSet || st.op == opListen
 	switch st.op {
 	case opSet:
 		b.vars = vars{st.text, st.text}
@@ -59,7 +63,6 @@ func (b *Backend) discardAll(p *portal) (tag string, err *wire.Error) {
 	}
 	b.vars = vars{b.start, b.start}
 	b.tx.before = b.vars
-	b.clean()
 	b.tx.channels = append(b.tx.channels, func(s *session) { s.channels = nil })
 	return "DISCARD ALL", nil
 }
@@ -79,8 +82,9 @@ func (b *Backend) preparedCommand(st *statement) (tag string, err *wire.Error) {
 		if b.prepared[st.text] != nil {
 			return "", alreadyPrepared(st.text)
 		}
-		b.changed = true
-		b.prepared[st.text] = st.inner
+		inner := *st.inner
+		inner.bySQL = true
+		b.prepared[st.text] = &inner
 		return "PREPARE", nil
 	case opDeallocate:
 		if b.prepared[st.text] == nil {
@@ -91,4 +95,36 @@ func (b *Backend) preparedCommand(st *statement) (tag string, err *wire.Error) {
 	}
 	b.forgetPrepared()
 	return "DEALLOCATE ALL", nil
+}
+
+// keeps reports whether the session holds what another client would notice, besides its setting: that it asks for.
+func (b *Backend) keeps() bool { return len(b.channels) > 0 || b.preparedBySQL() }
+
+func (b *Backend) preparedBySQL() bool {
+	for _, st := range b.prepared {
+		if st.bySQL {
+			return true
+		}
+	}
+	return false
+}
+
+// stock answers a pool's question for what is in the session: an item is one of the few there are.
+func (b *Backend) stock(items string) value {
+	truth := map[bool]string{true: "t", false: "f"}
+	var out strings.Builder
+	for item := range strings.SplitSeq(items, ", ',', ") {
+		switch {
+		case strings.Contains(item, "pg_listening_channels"):
+			out.WriteString(truth[len(b.channels) > 0])
+		case strings.Contains(item, "pg_prepared_statements"):
+			out.WriteString(truth[b.preparedBySQL()])
+		case strings.Contains(item, "pg_show_all_settings"):
+			out.WriteString(truth[b.vars.session != b.start])
+		default:
+			out.WriteString(hex.EncodeToString([]byte(b.vars.now)))
+		}
+		out.WriteByte(',')
+	}
+	return value{s: out.String()}
 }

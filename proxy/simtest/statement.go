@@ -47,6 +47,9 @@ const (
 	opFetch         // n rows of cursor text
 	opCloseCursor   // text
 	opNoTable       // an error of analysis
+	opStock         // what is in the session: the items of text
+	opIdle          // nothing, for there is nothing of what it is about; text is its tag
+	opUnlockAll     // of the locks that nobody takes here
 )
 
 // statement is one command of the small SQL.
@@ -62,6 +65,7 @@ type statement struct {
 	params []uint32 // types of its parameters
 	cols   []column // of its result; nil: it has none
 	inner  *statement
+	bySQL  bool // made by PREPARE
 }
 
 // arg is a literal or a parameter.
@@ -108,7 +112,7 @@ func (s *statement) controls() bool {
 // plain reports whether s is a SELECT: its portal can be run again and stopped between rows.
 func (s *statement) plain() bool {
 	switch s.op {
-	case opSelect, opText, opSeries, opTexts, opTextFails, opLookup, opDivide, opFails, opSleep:
+	case opSelect, opText, opSeries, opTexts, opTextFails, opLookup, opDivide, opFails, opSleep, opUnlockAll:
 		return true
 	}
 	return false

@@ -51,6 +51,40 @@ func BindNames(body []byte) (portal, statement, rest []byte, ok bool) {
 	return portal, statement, rest, true
 }
 
+// BindParameter is the nth parameter (from 1) of a Bind whose tail, behind both names, is given: its bytes, whatever their
+// format. ok is false for NULL, and where the tail is cut off before it or has fewer. (Protocol documentation, Bind.)
+func BindParameter(tail []byte, n int) (value []byte, ok bool) {
+	formats, tail, ok := cutInt16(tail)
+	if !ok || len(tail) < 2*formats {
+		return nil, false
+	}
+	count, tail, ok := cutInt16(tail[2*formats:])
+	if !ok || n < 1 || n > count {
+		return nil, false
+	}
+	for i := 1; len(tail) >= 4; i++ {
+		size := int(int32(binary.BigEndian.Uint32(tail)))
+		tail = tail[4:]
+		switch {
+		case size > len(tail), size < 0 && i == n:
+			return nil, false
+		case i == n:
+			return tail[:size], true
+		case size > 0:
+			tail = tail[size:]
+		}
+	}
+	return nil, false
+}
+
+// cutInt16 takes the unsigned number at the start of b.
+func cutInt16(b []byte) (n int, rest []byte, ok bool) {
+	if len(b) < 2 {
+		return 0, nil, false
+	}
+	return int(binary.BigEndian.Uint16(b)), b[2:], true
+}
+
 // Target reads what a Describe or a Close is about: a statement (kind 'S') or a portal (kind 'P') and its name.
 func Target(body []byte) (kind byte, name []byte, ok bool) {
 	if len(body) == 0 || (body[0] != 'S' && body[0] != 'P') {

@@ -57,6 +57,32 @@ func TestBindNames(t *testing.T) {
 	}
 }
 
+func TestBindParameter(t *testing.T) {
+	tail := func(formats []int16, parameters ...[]byte) []byte {
+		b := body(t, &pgproto3.Bind{ParameterFormatCodes: formats, Parameters: parameters, ResultFormatCodes: []int16{1}})
+		return b[2:]
+	}
+	b := tail([]int16{0, 1, 0, 0}, []byte("a"), nil, []byte(""), []byte("long"))
+	for n, want := range map[int]string{1: "a", 3: "", 4: "long"} {
+		if got, ok := wire.BindParameter(b, n); !ok || string(got) != want {
+			t.Errorf("parameter %d is %q %v, want %q", n, got, ok, want)
+		}
+	}
+	for _, n := range []int{-1, 0, 2, 5, 1 << 20} {
+		if got, ok := wire.BindParameter(b, n); ok {
+			t.Errorf("parameter %d is %q", n, got)
+		}
+	}
+	for cut := range len(b) - 8 {
+		if got, ok := wire.BindParameter(b[:cut], 4); ok {
+			t.Errorf("of %d bytes: %q", cut, got)
+		}
+	}
+	if _, ok := wire.BindParameter([]byte("\x00\x00\x00\x01\x7f\xff\xff\xff"), 1); ok {
+		t.Error("a length beyond the end passed")
+	}
+}
+
 func TestTarget(t *testing.T) {
 	for _, m := range []pgproto3.Message{
 		&pgproto3.Describe{ObjectType: 'S', Name: "s"},

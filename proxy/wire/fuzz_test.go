@@ -115,6 +115,12 @@ func FuzzBind(f *testing.F) {
 		if string(portal) != m.DestinationPortal || string(statement) != m.PreparedStatement {
 			t.Fatalf("got %q %q, pgproto3 %+v", portal, statement, m)
 		}
+		for i := range len(m.Parameters) + 2 {
+			value, ok := wire.BindParameter(rest, i)
+			if is := i > 0 && i <= len(m.Parameters) && m.Parameters[i-1] != nil; ok != is || ok && string(value) != string(m.Parameters[i-1]) {
+				t.Fatalf("parameter %d: got %q %v, pgproto3 %q", i, value, ok, m.Parameters)
+			}
+		}
 		if stable(&m, b) {
 			sameBody(t, wire.AppendBind(nil, m.DestinationPortal, m.PreparedStatement, m.ParameterFormatCodes, m.Parameters, m.ResultFormatCodes), b)
 		}
