@@ -15,7 +15,11 @@ type impact struct {
 	settles  bool          // the frame behind it waits for its answer: it ends prepared statements, or takes settings back
 	certain  bool          // when it succeeds outside of a transaction it has done what settings say
 	discards bool          // DISCARD ALL and nothing else
+	sole     bool          // the text is one statement
 	settings []router.Part // that set or reset parameters
+	prepared []router.Part // PREPARE, EXECUTE, DEALLOCATE
+	pids     []router.Part // calls that tell process numbers or act on them
+	ownPID   bool          // the text is about the client's own number
 }
 
 // impactOf is nil for a text that does nothing to its session.
@@ -23,11 +27,11 @@ func impactOf(v *router.Verdict) *impact {
 	if !v.Parsed {
 		return &impact{pins: pinUnknown}
 	}
-	m := &impact{certain: true, discards: v.Count == 1 && len(v.Parts) == 1 && v.Parts[0].Kind == router.DiscardAll}
+	m := &impact{certain: true, sole: v.Count == 1, discards: v.Count == 1 && len(v.Parts) == 1 && v.Parts[0].Kind == router.DiscardAll}
 	for _, p := range v.Parts {
 		m.add(p)
 	}
-	if m.pins == 0 && !m.look && !m.settles && len(m.settings) == 0 {
+	if m.pins == 0 && !m.look && !m.settles && len(m.settings)+len(m.prepared)+len(m.pids) == 0 {
 		return nil
 	}
 	return m
@@ -40,9 +44,19 @@ func (m *impact) add(p router.Part) {
 		m.addSetting(p)
 	case router.DeallocateAll:
 		m.settles = true
+	case router.Prepare, router.Execute, router.Deallocate:
+		m.prepared = append(m.prepared, p)
+		m.look = m.look || p.Kind == router.Deallocate
+		if p.Kind == router.Prepare && !m.sole {
+			m.pins |= pinPrepared
+		}
 	case router.Drop, router.CloseCursor, router.CloseAll, router.SessionUnlock, router.Unlisten, router.UnlistenAll,
 		router.DiscardTemp:
 		m.look = true
+	case router.BackendPID, router.TerminateBackend, router.CancelBackend:
+		m.pids = append(m.pids, p)
+		m.ownPID = len(m.pids) == 1 || m.ownPID
+		m.ownPID = m.ownPID && p.Kind == router.BackendPID // else it may be about itself
 	case router.Do:
 		if !p.Harmless {
 			m.pins |= pinBlock
@@ -89,8 +103,6 @@ func pinOf(k router.Kind) pins {
 		return pinLock
 	case router.Listen:
 		return pinListen
-	case router.Prepare, router.Execute, router.Deallocate:
-		return pinPrepared
 	case router.SequenceValue:
 		return pinSequence
 	case router.SetSeed:
@@ -107,10 +119,31 @@ func pinOf(k router.Kind) pins {
 
 // impact says what running a statement's text may do to the session; nil for nothing.
 func (s *session) impact(sql []byte) *impact {
-	if !suspicious(sql) {
+	switch {
+	case !suspicious(sql):
 		return nil
+	case !s.asciiSafe() && slices.ContainsFunc(sql, func(c byte) bool { return c >= 0x80 }):
+		return &impact{pins: pinUnknown}
 	}
 	return s.srv.impacts.of(sql, s.conforming())
+}
+
+// asciiSafe reports whether no character of the client's encoding has a byte of ASCII within: the grammar reads UTF-8. (Those
+// that have are the client-only encodings of PostgreSQL's documentation, Character Set Support.)
+func (s *session) asciiSafe() bool {
+	const name = "client_encoding"
+	encoding, ok := valueOf(s.settings.list(), name)
+	if !ok {
+		encoding, _ = valueOf(s.pool.Params(), name)
+	}
+	switch strings.ToUpper(strings.Trim(encoding, "'\"")) {
+	case "UTF8", "UNICODE", "UTF-8", "SQL_ASCII":
+	default:
+		if !strings.HasPrefix(strings.ToUpper(encoding), "LATIN") && !strings.HasPrefix(strings.ToUpper(encoding), "WIN") {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(s.x.touched, func(t touched) bool { return t.name == name })
 }
 
 // conforming reports whether a backslash in a literal is one, as far as that is known.
@@ -142,7 +175,10 @@ func (s *session) noteQuery(sql []byte, m *impact, e *effect) *effect {
 	} else if text, ours := s.restoreStartup(sql, m); text != nil {
 		e.ours = ours
 		s.sendRewritten(text)
+	} else if text := s.rewritePIDs(sql, m); text != nil {
+		s.sendRewritten(text)
 	}
+	x.endings = nil
 	return e
 }
 
@@ -153,6 +189,9 @@ func (s *session) note(m *impact, tail []byte) {
 		s.pinFor(m.pins)
 	}
 	s.x.look = s.x.look || m.look
+	if tail != nil && slices.ContainsFunc(m.prepared, func(p router.Part) bool { return p.Kind == router.Prepare }) {
+		s.pinFor(pinPrepared)
+	}
 	for i := range m.settings {
 		s.noteSetting(&m.settings[i], tail)
 	}

@@ -35,11 +35,11 @@ func (m *impacts) of(sql []byte, conforming bool) *impact {
 	}
 	text := string(sql)
 	if len(sql) > maxImpactText || !conforming {
-		return impactOf(router.AnalyzeWith(text, conforming))
+		return impactIn(text, conforming)
 	}
 	found, ok := m.get(text)
 	if !ok {
-		found = impactOf(router.AnalyzeWith(text, true))
+		found = impactIn(text, true)
 		m.add(text, found)
 	}
 	return found
@@ -61,4 +61,12 @@ func (m *impacts) add(text string, found *impact) {
 		m.all, _ = simplelru.NewLRU[string, *impact](maxImpacts, nil) // it fails for a size below 1 only
 	}
 	m.all.Add(text, found)
+}
+
+func impactIn(text string, conforming bool) *impact {
+	m := impactOf(router.AnalyzeWith(text, conforming))
+	if m != nil && m.ownPID && readsProcesses([]byte(text)) {
+		m.ownPID = false // before anybody else sees it
+	}
+	return m
 }

@@ -53,7 +53,9 @@ type effect struct {
 	touched int               // how many parameters the transaction had touched before it
 	pins    pins              // and the pins there were
 	ours    []int             // statements of the Query that are not the client's, by number
-	tag     string            // takes the place of the last statement's
+	tag     string            // takes the place of the last statement's; a PREPARE's or DEALLOCATE's
+	shift   int               // characters before the text that its error's position counts too
+	sql     bool              // our Parse is for an EXECUTE
 	err     *wire.Error
 	next    *effect // free list
 }

@@ -19,14 +19,6 @@ func (s *session) pinRefusal(r pins) *wire.Error {
 	}
 }
 
-// refuseQuery sends, in the place of the Query at hand, one that fails, so that the transaction it may be in fails with it. Its
-// error is replaced by ours.
-func (s *session) refuseQuery(m *impact) {
-	x := s.x
-	s.sendRewritten([]byte("SELECT refused_by_pins_error"))
-	x.led.push(entry{kind: kindQuery, act: replace, effect: x.newEffect(effect{err: s.pinRefusal(m.pins)})})
-}
-
 // warn tells the client and the operator of a pin, once per reason and session at a time.
 func (s *session) warn(r pins) {
 	s.srv.log.Warn("session pinned", "pool", s.pool.Name(), "pid", s.pid, "reason", r.String())

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	"slices"
 
 	"github.com/sarnicdb/sarnic/pool"
 	"github.com/sarnicdb/sarnic/proxy/wire"
@@ -40,6 +41,16 @@ func (s *session) parse(frame []byte) error {
 		return s.malformed(kindParse)
 	}
 	m := s.impact(sql)
+	if m != nil && len(m.pids) > 0 {
+		if text := s.rewritePIDs(sql, m); text != nil {
+			sql = text
+			frame = wire.AppendParseTail(nil, string(name), string(text), string(types))
+			if len(name) == 0 {
+				x.out.skip()
+				x.out.dst = append(x.out.dst, frame...)
+			}
+		}
+	}
 	if len(name) == 0 {
 		s.parseUnnamed(frame, m)
 		return nil
@@ -86,9 +97,7 @@ func (s *session) parseAgain(name, sql, types []byte) error {
 	}
 	x.out.skip()
 	x.out.dst = wire.AppendParseTail(x.out.dst, server, sql, types)
-	x.led.push(entry{kind: kindParse, act: replace, effect: x.newEffect(effect{err: &wire.Error{
-		Code: wire.CodeDuplicateStatement, Message: "prepared statement \"" + string(name) + "\" already exists",
-	}})})
+	x.led.push(entry{kind: kindParse, act: replace, effect: x.newEffect(effect{err: duplicateStatement(string(name))})})
 	return nil
 }
 
@@ -206,10 +215,7 @@ func (s *session) statementFor(name []byte) (server string, cs *clientStatement,
 		s.srv.texts.Drop(old)
 		return s.statementFor(name)
 	case copied != nil && x.fresh == cs.stmt:
-		s.poison(&wire.Error{
-			Code:    wire.CodeFeatureNotSupported,
-			Message: "cached plan must not change result type",
-		})
+		s.poison(errChangedShape)
 		return "", nil, errDone
 	}
 	if s.unsettled(cs.stmt) {
@@ -231,10 +237,7 @@ func (s *session) unnamedFor() error {
 		if u != nil && x.checkShape && u.shape != 0 {
 			x.checkShape = false
 			if x.unnamedShape != u.shape {
-				s.poison(&wire.Error{
-					Code:    wire.CodeFeatureNotSupported,
-					Message: "cached plan must not change result type",
-				})
+				s.poison(errChangedShape)
 				return errDone
 			}
 		}
@@ -285,13 +288,23 @@ func (s *session) bindHead(head []byte, size int) error {
 			x.passInDrop = true
 			return nil
 		}
+		if len(m.pids) > 0 && !x.ended {
+			if all := s.endsOf(m, rest); len(all) > 0 {
+				return s.endOthers(all)
+			}
+		}
+		x.ended = false
 		s.note(m, rest)
 		x.settles = x.settles || m.settles
 	}
 	x.led.push(entry{kind: kindBind})
-	if server == string(name) {
+	if slices.ContainsFunc(x.endings, func(e ending) bool { return e.arg > 0 }) {
+		tail := below0(rest, x.endings)
+		size, rest = size+len(tail)-len(rest), tail
+	} else if server == string(name) {
 		return nil
 	}
+	x.endings = nil
 	x.out.skip()
 	start := len(x.out.dst)
 	x.out.dst = wire.AppendBindTail(x.out.dst, portal, server, rest)

@@ -193,6 +193,8 @@ func (s *session) afterRelay() error {
 func (s *session) leaveServer() error {
 	x := s.x
 	switch {
+	case x.keep || x.errand != nil:
+		x.again = true
 	case s.stockDue():
 		x.stock, x.again = true, true
 		return nil
@@ -217,7 +219,7 @@ func (s *session) inStep() bool {
 
 // mayLetGo reports whether nothing ties the client to its server connection any more.
 func (s *session) mayLetGo() bool {
-	return s.x.status == 'I' && !s.tied() && s.inStep()
+	return s.x.status == 'I' && !s.tied() && !s.x.keep && s.inStep()
 }
 
 // plausible checks a reply's type, and its length where that is fixed.
@@ -288,13 +290,7 @@ func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 	case '1', '2', '3':
 		s.complete()
 	case 'C':
-		s.noteTag(wire.CommandTag(body))
-		x.copySyncs = 0
-		if e.kind == kindExecute {
-			s.pop()
-		} else if e.effect != nil && len(e.effect.ours) > 0 {
-			keep = s.statementEnds(e.effect) && keep
-		}
+		return s.commandComplete(e, body) && keep, nil
 	case 'I':
 		if x.fence {
 			return false, s.fenceReached()
@@ -310,6 +306,20 @@ func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 		s.pinFor(pinReplication)
 	}
 	return keep, nil
+}
+
+// commandComplete handles the end of a statement, and reports whether it may be told as it is.
+func (s *session) commandComplete(e *entry, body []byte) bool {
+	x := s.x
+	s.noteTag(wire.CommandTag(body))
+	x.copySyncs = 0
+	switch {
+	case e.kind == kindExecute:
+		s.pop()
+	case e.effect != nil && len(e.effect.ours) > 0:
+		return s.statementEnds(e.effect)
+	}
+	return true
 }
 
 var errOutOfStep = &wire.Error{
@@ -339,6 +349,9 @@ func (s *session) complete() {
 	x := s.x
 	e := *x.led.first()
 	s.pop()
+	if e.kind == kindParse && e.effect != nil && e.effect.tag != "" {
+		x.instead = wire.AppendCommandComplete(x.instead, e.effect.tag) // of a PREPARE
+	}
 	if e.effect != nil {
 		s.confirm(e.effect)
 		x.dropEffect(e.effect)
@@ -392,13 +405,18 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 	if e.effect != nil && e.effect.impact != nil {
 		s.queryAnswered(e.effect, before)
 	}
+	if e.kind == kindSync && e.effect != nil && e.effect.tag != "" {
+		x.instead = wire.AppendReadyForQuery(wire.AppendCommandComplete(x.instead, e.effect.tag), status)
+		e.act = swallow
+	}
+	act := e.act
 	x.failed, x.syntax, x.hush, x.statement = false, false, false, 0
 	s.complete()
 	if x.led.empty() {
 		x.settles = false
 		x.open, x.checkShape, x.fresh = false, false, nil
 	}
-	return e.act == forward, nil
+	return act != swallow, nil
 }
 
 // failed handles ErrorResponse: of a statement, or of the connection itself.
@@ -426,8 +444,11 @@ func (s *session) failed(body []byte) (keep bool, err error) {
 	inCopy := x.copyIn || x.copySyncs > 0
 	keep = e.act != replace || (e.kind == kindParse && string(code) != e.effect.err.Code) ||
 		(e.kind == kindQuery && string(code) == wire.CodeInFailedTransaction)
-	if !keep {
+	switch {
+	case !keep:
 		x.instead = wire.AppendError(nil, e.effect.err)
+	case e.effect != nil && e.effect.shift > 0:
+		x.instead, keep = wire.AppendShiftedError(nil, body, e.effect.shift), false
 	}
 	switch e.kind {
 	case kindQuery:
@@ -435,7 +456,11 @@ func (s *session) failed(body []byte) (keep bool, err error) {
 		x.failed, x.syntax = true, string(code) == wire.CodeSyntaxError
 	case kindSync, kindFunction:
 	default:
+		sql := e.effect != nil && e.effect.sql
 		s.skipToSync()
+		if sync := x.led.first(); sql && sync != nil {
+			sync.act, x.dropQuery = forward, true // the error is the answer to the EXECUTE that needs it
+		}
 	}
 	if inCopy {
 		return keep, s.copyFailed(e.kind == kindQuery)

@@ -180,6 +180,9 @@ func (s *session) requests(b []byte) (used int, err error) {
 		err = nil
 		s.stall()
 	}
+	if err == errErrand { //nolint:errorlint // our own sentinel
+		err = nil
+	}
 	err = errors.Join(s.send(), err)
 	switch {
 	case err != nil || x.passIn > 0 || x.server == nil:
@@ -194,7 +197,7 @@ func (s *session) requests(b []byte) (used int, err error) {
 // mayAsk reports whether the next request may be looked at.
 func (s *session) mayAsk() bool {
 	x := s.x
-	return !x.terminate && !x.fence && !x.fenceDue && !x.apply && x.waiter == nil && x.passIn == 0
+	return !x.terminate && !x.fence && !x.fenceDue && !x.apply && x.errand == nil && x.waiter == nil && x.passIn == 0
 }
 
 // send writes what requests has collected.
@@ -462,12 +465,23 @@ func (s *session) query(frame []byte) error {
 	if m != nil && m.discards && !x.led.settled() {
 		return errStall // how it is done depends on the state of the transaction
 	}
-	s.unsynced()
-	x.settle = false
 	if m != nil && s.refused(m) {
-		s.refuseQuery(m)
+		s.failQuery(s.pinRefusal(m.pins))
 		return nil
 	}
+	if m != nil && len(m.prepared) > 0 {
+		if done, err := s.sqlPrepared(frame, m); done {
+			return err
+		}
+	}
+	if m != nil && len(m.pids) > 0 && !x.ended {
+		if all := s.endsOf(m, nil); len(all) > 0 {
+			return s.endOthers(all)
+		}
+	}
+	x.ended = false
+	s.unsynced()
+	x.settle = false
 	e := entry{kind: kindQuery, effect: s.dropUnnamed()}
 	if m != nil {
 		e.effect = s.noteQuery(frame[wire.HeaderLen:len(frame)-1], m, e.effect)

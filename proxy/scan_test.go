@@ -59,6 +59,9 @@ func judge(sql string) string {
 		}
 		says = append(says, strings.TrimSpace(p.Kind.String()+" "+name))
 	}
+	for _, p := range m.prepared {
+		says = append(says, p.Kind.String()+" "+p.Name)
+	}
 	if m.look {
 		says = append(says, "look")
 	}
@@ -168,7 +171,7 @@ const fingerprint = `SELECT
 	(SELECT string_agg(name || '=' || setting, ';' ORDER BY name) FROM pg_settings WHERE source = 'session' AND name NOT LIKE 'transaction%'),
 	current_setting('local$x.y', true), current_user, session_user,
 	(SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_listening_channels()),
-	(SELECT count(*) FROM pg_cursors WHERE is_holdable), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'),
+	(SELECT count(*) FROM pg_cursors WHERE is_holdable), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
 	(SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()),
 	(SELECT count(*) FROM pg_proc WHERE pronamespace = pg_my_temp_schema())`
 

@@ -60,12 +60,20 @@ type exchange struct {
 	lost      int    // connections in a row that ended while settings were applied
 	segment   uint32 // frames between two Syncs have the same
 
-	pins       pins  // why the connection is kept between transactions
-	pinnedAt   int64 // when the first of them came
-	look       bool  // one of them may be gone
-	stale      bool  // something ran since they were looked at
-	lookAgain  int64 // when to do so in any case
-	touched    []touched
+	pins      pins  // why the connection is kept between transactions
+	pinnedAt  int64 // when the first of them came
+	look      bool  // one of them may be gone
+	stale     bool  // something ran since they were looked at
+	lookAgain int64 // when to do so in any case
+	touched   []touched
+	ended     bool         // the sessions that the frame at hand means have been ended
+	endings   []ending     // these, by its parameters
+	errand    func() error // to be run where the session may wait; the client's next frame waits for it
+	typesOf   string       // the list of types that was resolved last
+	types     []byte       // to these, in the form of a Parse's tail; nil: they are not known
+	keep      bool         // the frame at hand needs what has just been prepared on this connection
+	dropQuery bool         // the frame at hand has been answered
+
 	stock      bool // a round trip is due that learns what became of those, and of the pins
 	stockTries int
 	statement  int  // of the simple Query whose answer is coming, where some are ours
@@ -229,6 +237,12 @@ func (s *session) step() error {
 			return err
 		}
 	}
+	if errand := s.x.errand; errand != nil {
+		s.x.errand, s.x.again = nil, true
+		if err := errand(); err != nil {
+			return err
+		}
+	}
 	if s.x.stock {
 		if err := s.takeStock(); err != nil {
 			return err
@@ -314,7 +328,7 @@ func (s *session) tied() bool { return s.x.pins != 0 || s.pool.Config().Mode == 
 // acceptsInput reports whether more of the client's requests may be read now.
 func (s *session) acceptsInput() bool {
 	x := s.x
-	if x.terminate || x.stalled || x.fence || x.apply || x.stock || s.conn.Pending() > maxPending {
+	if x.terminate || x.stalled || x.fence || x.apply || x.stock || x.errand != nil || s.conn.Pending() > maxPending {
 		return false
 	}
 	if x.waiter != nil {

@@ -90,9 +90,11 @@ func TestScript(t *testing.T) {
 		{doubted(nil, "b.y"), nil, `SELECT pg_catalog.set_config(E'b.y', NULL, false) IS NULL`},
 		{doubted(b, "b.y"), b, `SELECT pg_catalog.set_config(E'B.Y', E'2', false) IS NULL`},
 		{a, table.intern("db/u", params("a.x", "1", "B.Y", "it's")), `SELECT pg_catalog.set_config(E'c.z', NULL, false) IS NULL`},
-		{table.intern("db/u", params("role", "r", "a.x", "1")), table.intern("db/u", params("a.x", "2", "session_authorization", "s")),
+		{
+			table.intern("db/u", params("role", "r", "a.x", "1")), table.intern("db/u", params("a.x", "2", "session_authorization", "s")),
 			`SELECT pg_catalog.set_config(E'role', NULL, false) IS NULL, pg_catalog.set_config(E'a.x', E'2', false) IS NULL, ` +
-				`pg_catalog.set_config(E'session_authorization', E's', false) IS NULL`},
+				`pg_catalog.set_config(E'session_authorization', E's', false) IS NULL`,
+		},
 		{doubted(nil, "session_authorization"), nil, `SELECT pg_catalog.set_config(E'session_authorization', NULL, false) IS NULL`},
 	} {
 		if got := c.to.script(c.from); got != c.want {

@@ -2,10 +2,12 @@ package router
 
 import (
 	"testing"
+	"time"
 )
 
 // FuzzAnalyze checks what every verdict promises, whatever the text.
 func FuzzAnalyze(f *testing.F) {
+	Warm()
 	for _, sql := range cases(f, "settings", "calls", "statements") {
 		f.Add(sql, true)
 		f.Add("SELECT 1; "+sql, false)
@@ -14,11 +16,18 @@ func FuzzAnalyze(f *testing.F) {
 		f.Add(sql, true)
 	}
 	f.Fuzz(func(t *testing.T, sql string, conforming bool) {
+		start := time.Now()
 		v := AnalyzeWith(sql, conforming)
+		if took := time.Since(start); took > 3*time.Second && len(sql) < 20_000 {
+			t.Errorf("%d bytes took %v", len(sql), took)
+		}
 		if !Working() {
 			t.Fatal("the grammar broke")
 		}
 		promised(t, sql, v)
+		if v.Parsed && flat(sql) && measureOf(parser.tokens(sql)) > maxHeight {
+			t.Errorf("called flat: %q", sql)
+		}
 		if after := rewritten(sql, v); v.Parsed && after != sql && !AnalyzeWith(after, conforming).Parsed {
 			t.Errorf("%q with pg_backend_pid replaced is no SQL: %q", sql, after)
 		}

@@ -101,8 +101,13 @@ func renderPart(sql string, v *Verdict, p Part) []string {
 		name string
 		set  bool
 	}{
-		{"unknown", p.Unknown}, {"harmless", p.Harmless}, {"alone", p.Alone}, {"names", p.Names}, {"from", p.From},
-		{"once", p.Once}, {"stored", p.Stored},
+		{"unknown", p.Unknown},
+		{"harmless", p.Harmless},
+		{"alone", p.Alone},
+		{"names", p.Names},
+		{"from", p.From},
+		{"once", p.Once},
+		{"stored", p.Stored},
 	} {
 		if f.set {
 			line += " " + f.name

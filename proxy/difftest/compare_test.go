@@ -40,7 +40,7 @@ var metEarlier = []string{"25P02"}
 var lookedAtLater = []string{"08P01", "42P05", "42601"}
 
 // hiddenNames are the errors whose message names a statement.
-var hiddenNames = []string{"26000", "42P05", "08P01"}
+var hiddenNames = []string{"26000", "42P05", "08P01", "42601"}
 
 var statementName = regexp.MustCompile(`prepared statement ".*"`)
 

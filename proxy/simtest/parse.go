@@ -210,7 +210,7 @@ func parsePrepared(m *matcher) *statement {
 		return &statement{op: opDeallocateAll}
 	case m.is("deallocate %i"):
 		return &statement{op: opDeallocate, text: m.words[0]}
-	case m.is("execute %i"):
+	case m.is("execute %i"), m.is(`EXECUTE "%i"`):
 		return &statement{op: opExecute, text: m.words[0]}
 	case m.is("prepare %i as %r"):
 		return nested(opPrepare, m.words[0], m.words[1])

@@ -77,6 +77,35 @@ func BindParameter(tail []byte, n int) (value []byte, ok bool) {
 	return nil, false
 }
 
+// BindFormat is the format of the nth parameter (from 1) of a Bind whose tail is given: 0 is text, 1 binary.
+func BindFormat(tail []byte, n int) int {
+	formats, tail, ok := cutInt16(tail)
+	if !ok || formats == 0 || len(tail) < 2*formats {
+		return 0
+	}
+	if formats == 1 {
+		n = 1
+	}
+	if n < 1 || n > formats {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(tail[2*(n-1):]))
+}
+
+// AppendBindReplaced appends the tail of a Bind with another value in the place of its nth parameter, which is there
+// (BindParameter) and not NULL.
+func AppendBindReplaced(dst, tail []byte, n int, value []byte) []byte {
+	old, ok := BindParameter(tail, n)
+	if !ok {
+		return append(dst, tail...)
+	}
+	at := cap(tail) - cap(old) // where the old value begins
+	dst = append(dst, tail[:at-4]...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
+	dst = append(dst, value...)
+	return append(dst, tail[at+len(old):]...)
+}
+
 // cutInt16 takes the unsigned number at the start of b.
 func cutInt16(b []byte) (n int, rest []byte, ok bool) {
 	if len(b) < 2 {

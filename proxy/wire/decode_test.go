@@ -278,3 +278,45 @@ func statuses(b []byte) bool  { _, _, ok := wire.ParameterStatus(b); return ok }
 func keys(b []byte) bool      { _, _, ok := wire.BackendKey(b); return ok }
 func notifies(b []byte) bool  { _, _, _, ok := wire.Notification(b); return ok }
 func errorsOut(b []byte) bool { _, ok := wire.ParseError(b); return ok }
+
+func TestShiftedError(t *testing.T) {
+	for _, test := range [][2]string{
+		{"SERROR\x00C42601\x00P7\x00Mno\x00\x00", "SERROR\x00C42601\x00P12\x00Mno\x00\x00"},
+		{"SERROR\x00Mno position\x00\x00", "SERROR\x00Mno position\x00\x00"},
+		{"Pseven\x00\x00", "Pseven\x00\x00"},
+		{"cut off", "cut off"},
+		{"", ""},
+	} {
+		got := wire.AppendShiftedError(nil, []byte(test[0]), 5)
+		if typ, size, ok := wire.Header(got); typ != 'E' || !ok || size != len(got) || string(got[wire.HeaderLen:]) != test[1] {
+			t.Errorf("%q became %q", test[0], got)
+		}
+	}
+}
+
+func TestBindReplaced(t *testing.T) {
+	for _, formats := range [][]int16{nil, {1}, {0, 1, 1}} {
+		bind := &pgproto3.Bind{ParameterFormatCodes: formats, Parameters: [][]byte{[]byte("a"), {}, []byte("long")}, ResultFormatCodes: []int16{1}}
+		tail := body(t, bind)[2:]
+		for n := range 3 {
+			want := 0
+			switch len(formats) {
+			case 1:
+				want = int(formats[0])
+			case 3:
+				want = int(formats[n])
+			}
+			if got := wire.BindFormat(tail, n+1); got != want {
+				t.Errorf("%v: format %d of parameter %d", formats, got, n+1)
+			}
+			other := *bind
+			other.Parameters = append([][]byte(nil), bind.Parameters...)
+			other.Parameters[n] = []byte("another value")
+			text(t, "replaced", wire.AppendBindReplaced(nil, tail, n+1, []byte("another value")), string(body(t, &other)[2:]))
+		}
+		text(t, "none to replace", wire.AppendBindReplaced(nil, tail, 4, []byte("x")), string(tail))
+	}
+	if wire.BindFormat(nil, 1) != 0 || wire.BindFormat([]byte{0, 2, 0, 1}, 1) != 0 {
+		t.Error("formats of a tail that is cut off")
+	}
+}

@@ -1,6 +1,11 @@
 package wire
 
-import "errors"
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strconv"
+)
 
 // Error is what a client is told, as an ErrorResponse or a NoticeResponse.
 type Error struct {
@@ -140,4 +145,27 @@ func ErrorCode(body []byte) (severity, code []byte) {
 		}
 		body = rest
 	}
+}
+
+// AppendShiftedError appends an ErrorResponse with the fields of another's body, but its position (field P, in characters)
+// moved by so many. What is no list of fields is passed on as it is.
+func AppendShiftedError(dst, body []byte, by int) []byte {
+	start := len(dst)
+	dst = append(dst, 'E', 0, 0, 0, 0)
+	for len(body) > 0 && body[0] != 0 {
+		end := bytes.IndexByte(body, 0)
+		if end < 0 {
+			break
+		}
+		field, rest := body[:end+1], body[end+1:]
+		if n, err := strconv.Atoi(string(field[1:end])); field[0] == 'P' && err == nil {
+			dst = append(strconv.AppendInt(append(dst, 'P'), int64(n)+int64(by), 10), 0)
+		} else {
+			dst = append(dst, field...)
+		}
+		body = rest
+	}
+	dst = append(dst, body...)
+	binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-1))
+	return dst
 }

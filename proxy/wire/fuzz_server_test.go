@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -14,6 +15,9 @@ func FuzzError(f *testing.F) {
 	seeds(f, "", "\x00", "\x00\x00", "SFATAL\x00VFATAL\x00C57P01\x00Mbye\x00\x00", "SHATA\x00C42601\x00\x00", "Mno code\x00\x00", "C\x00\x00", "C57P01", "C57P01\x00",
 		"VERROR\x00SHATA\x00\x00", "C1\x00C2\x00\x00", "V\x00SERROR\x00\x00", "M"+strings.Repeat("m", 9000)+"\x00\x00", "Ctoo long for a code\x00\x00")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if shifted := wire.AppendShiftedError([]byte("x"), b, 0); len(shifted) < 6 || int(binary.BigEndian.Uint32(shifted[2:])) != len(shifted)-2 {
+			t.Fatalf("%q shifted is %q", b, shifted)
+		}
 		e, ok := wire.ParseError(b)
 		severity, code := wire.ErrorCode(b)
 		var m pgproto3.ErrorResponse
