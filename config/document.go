@@ -21,6 +21,8 @@ type Document struct {
 	name string
 	root *node
 	errs Errors
+
+	files []string // that its values stand in
 }
 
 // Load reads the file at path and expands its variables. An error means that there is nothing to decode: the file could
@@ -43,7 +45,7 @@ func Parse(name string, data []byte, env LookupEnv) (*Document, error) {
 	if d.root == nil {
 		return nil, d.Err()
 	}
-	expand := expansion{env: env, folder: filepath.Dir(name)}
+	expand := expansion{env: env, folder: filepath.Dir(name), files: &d.files}
 	d.visit(d.root, "", expand)
 	return d, nil
 }
@@ -69,6 +71,9 @@ func (d *Document) visit(n *node, key string, expand expansion) {
 		}
 	}
 }
+
+// Files lists the files that ${file:…} named, whether they could be read or not.
+func (d *Document) Files() []string { return d.files }
 
 // Has reports whether the file sets the key, to whatever value.
 func (d *Document) Has(key string) bool {

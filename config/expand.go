@@ -21,6 +21,7 @@ const maxSecret = 64 << 10
 type expansion struct {
 	env    LookupEnv
 	folder string // of the configuration file; relative paths start there
+	files  *[]string
 }
 
 // apply expands text. What a variable stands for is not expanded again. An error never shows a value.
@@ -72,6 +73,7 @@ func (e expansion) secret(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(e.folder, path)
 	}
+	*e.files = append(*e.files, path)
 	data, err := readBounded(path, maxSecret)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the secret: %w", err)

@@ -53,14 +53,14 @@ func (p *Pool) TryAcquire(f *loop.Fiber) *Conn {
 	l := f.Loop()
 	s := p.set
 	s.mu.Lock()
-	if p.waiters.n > 0 {
+	if p.waiters.n > 0 || p.halt != running {
 		s.mu.Unlock()
 		return nil
 	}
 	for c := p.lists[Idle].tail; c != nil; c = c.prev {
 		// One that can be read is going away or has news: its own fiber deals with it.
 		if c.Net.Loop() == l && !c.Net.Stirs() {
-			s.move(c, Busy)
+			s.lend(c, l.Now())
 			s.mu.Unlock()
 			f.Attach(c.Net)
 			return c
@@ -91,6 +91,9 @@ func (p *Pool) Enqueue(w *Waiter, f *loop.Fiber) {
 // fetch has a connection come for one more who waits: the one that became idle last, from whichever loop, else a new
 // one. An idle one of the waiter's own loop has news, or came free while another's was on its way. The caller holds mu.
 func (p *Pool) fetch(l *loop.Loop) {
+	if p.halt != running {
+		return
+	}
 	if c := p.lists[Idle].tail; c != nil {
 		p.set.move(c, Resetting) // ours until its loop gives it away
 		c.Net.Loop().Post(func() { p.give(c) })

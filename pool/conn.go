@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/sarnicdb/sarnic/pool/dial"
@@ -37,26 +38,35 @@ type Canceler func(ctx context.Context, s *dial.Server) error
 
 // Conn is one server connection. The fields below the line belong to whoever owns the Conn.
 type Conn struct {
-	Net  *loop.Conn // the socket, on the loop of the owner
-	tls  *tls.Conn
-	peer *dial.Server
-	pool *Pool
+	Net    *loop.Conn // the socket, on the loop of the owner
+	tls    *tls.Conn
+	peer   *dial.Server
+	pool   *Pool
+	source *source // where it was dialled
 
 	state      State
 	prev, next *Conn
+	id         uint64
+	local      netip.AddrPort // of our end; invalid over a unix socket
+	remote     netip.AddrPort
 	born       int64 // loop time
+	lent       int64 // loop time of the last time; 0: never
 	expires    int64 // loop time of its jittered end of life, or loop.Forever
 	idleSince  int64
 
 	// ----
 	Statements Statements // prepared on this connection
 	Unnamed    uint64     // the session whose unnamed statement it holds; 0: nobody's
+	Sequences  uint64     // the only session that used it since its sequences were discarded; 0: nobody; Shared: several
 	Settings   any        // the session settings applied to it; nil: the server's defaults. Compared, never read
 	cancels    int        // cancel requests under way to it
 	abandoned  Clean      // how it was released while a cancel was under way
 	fenced     bool       // a cancel was sent since it was last known to be quiet
 	doomed     bool       // close instead of lending it again
 }
+
+// Shared says that more than one session may have left something.
+const Shared = ^uint64(0)
 
 // Read reads what is there, or returns loop.ErrWouldBlock. With TLS the caller reads until it would block: decrypted
 // bytes may be left while the socket has none.
@@ -92,19 +102,22 @@ func (c *Conn) Cancel(l *loop.Loop, log *slog.Logger, done func()) {
 		return
 	}
 	c.cancels++
+	c.pool.Counters.Cancels.Add(1)
 	c.fenced = true
 	var err error
 	l.Offload(func() {
 		ctx, stop := context.WithTimeout(c.pool.set.ctx, cancelTimeout)
 		defer stop()
-		err = c.pool.cancel(ctx, c.peer)
+		err = c.source.cancel(ctx, c.peer)
 	}, func() {
 		done()
 		c.cancels--
+		c.pool.Counters.Cancels.Add(-1)
 		if err != nil {
 			log.Warn("cancel request failed", "pool", c.pool.Name(), "error", err)
 		}
 		if c.cancels == 0 && c.state == Resetting {
+			c.pool.Counters.Fenced.Add(-1)
 			c.pool.fence(c)
 		}
 	})
@@ -117,11 +130,12 @@ func (c *Conn) Abandon(l *loop.Loop) {
 		return
 	}
 	p := c.pool
+	p.Counters.Cancels.Add(1)
 	l.Offload(func() {
 		ctx, stop := context.WithTimeout(p.set.ctx, cancelTimeout)
 		defer stop()
-		_ = p.cancel(ctx, c.peer) // it ends sooner or later without
-	}, func() {})
+		_ = c.source.cancel(ctx, c.peer) // it ends sooner or later without
+	}, func() { p.Counters.Cancels.Add(-1) })
 }
 
 // cancelTimeout bounds one cancel request: dialling, sending, and the server's end of file.

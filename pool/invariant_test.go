@@ -5,19 +5,19 @@ import "fmt"
 // check fails the test if the books of the set do not add up. Any goroutine may call it at any time.
 func (r *rig) check() {
 	r.t.Helper()
-	if err := r.set.audit(); err != nil {
+	if err := r.set.audit(r.shrunk); err != nil {
 		r.t.Fatalf("the books do not add up: %v\n%s", err, r.books())
 	}
 }
 
-// audit looks at every list, count and limit.
-func (s *Set) audit() error {
+// audit looks at every list, count and limit. Where a limit was lowered, owned connections may exceed it, idle ones not.
+func (s *Set) audit(shrunk bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seen := map[*Conn]State{}
 	used := map[*Limit]int{}
 	for _, p := range s.pools {
-		if err := p.auditLists(seen); err != nil {
+		if err := p.auditLists(seen, shrunk); err != nil {
 			return fmt.Errorf("%s: %w", p.Name(), err)
 		}
 		if err := p.auditWaiters(); err != nil {
@@ -30,7 +30,7 @@ func (s *Set) audit() error {
 		}
 	}
 	for l, n := range used {
-		if l.used != n || n > l.Max {
+		if l.used != n || l.Max > 0 && n > l.Max && !shrunk {
 			return fmt.Errorf("a limit of %d counts %d and there are %d", l.Max, l.used, n)
 		}
 	}
@@ -38,7 +38,7 @@ func (s *Set) audit() error {
 }
 
 // auditLists walks the lists both ways. The caller holds mu.
-func (p *Pool) auditLists(seen map[*Conn]State) error {
+func (p *Pool) auditLists(seen map[*Conn]State, shrunk bool) error {
 	for state := range p.lists {
 		l, n := &p.lists[state], 0
 		var prev *Conn
@@ -62,7 +62,7 @@ func (p *Pool) auditLists(seen map[*Conn]State) error {
 	if p.connecting < 0 || p.connecting > maxDials {
 		return fmt.Errorf("%d dials under way", p.connecting)
 	}
-	if most := p.cfg.Size + p.cfg.Reserve; p.total() > most {
+	if most := p.Config().Size + p.Config().Reserve; p.total() > most && (!shrunk || p.lists[Idle].n > 0) {
 		return fmt.Errorf("%d connections, %d allowed", p.total(), most)
 	}
 	return nil
@@ -82,8 +82,11 @@ func (p *Pool) auditWaiters() error {
 		return fmt.Errorf("the queue counts %d and has %d", p.waiters.n, n)
 	}
 	// Where somebody waits, an idle connection is left alone only if others are on their way to every waiter.
-	if idle := p.lists[Idle].n; idle > 0 && n > p.lists[Resetting].n+p.connecting {
+	if idle := p.lists[Idle].n; p.halt == running && idle > 0 && n > p.lists[Resetting].n+p.connecting {
 		return fmt.Errorf("%d wait, %d are idle and %d on their way", n, idle, p.lists[Resetting].n+p.connecting)
+	}
+	if idle := p.lists[Idle].n; p.halt == paused && idle > 0 {
+		return fmt.Errorf("%d are idle in a paused pool", idle)
 	}
 	return nil
 }

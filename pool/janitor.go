@@ -33,15 +33,16 @@ func (j *Janitor) tick(l *loop.Loop) {
 	for _, p := range s.pools {
 		p.tidy(l)
 	}
+	s.dropDeserted()
 	l.Schedule(&j.timer, l.After(janitorEvery), func() { j.tick(l) })
 }
 
 // tidy is one pool's share of a tick. The caller holds mu.
 func (p *Pool) tidy(l *loop.Loop) {
-	now := l.Now()
+	now, cfg := l.Now(), p.Config()
 	for c := p.lists[Idle].head; c != nil; {
 		next := c.next
-		stale := p.cfg.IdleTimeout > 0 && now-c.idleSince >= int64(p.cfg.IdleTimeout) && p.total() > p.cfg.MinSize
+		stale := cfg.IdleTimeout > 0 && now-c.idleSince >= int64(cfg.IdleTimeout) && p.total() > cfg.MinSize
 		if stale || c.expires <= now {
 			p.set.move(c, Closed)
 			c.closeOnLoop()
@@ -49,7 +50,7 @@ func (p *Pool) tidy(l *loop.Loop) {
 		c = next
 	}
 	p.grow(l)
-	for p.total() < p.cfg.MinSize && p.mayGrow(now, false) {
+	for !p.retired && p.total() < cfg.MinSize && p.mayGrow(now, false) {
 		p.startDial(l)
 	}
 }

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,32 +17,22 @@ const maxDials = 4
 type Pool struct {
 	set            *Set
 	database, user string
-	cfg            Config
-	dial           Dialer
-	cancel         Canceler
-	limits         [2]*Limit // of the database and of the user
+	cfg            atomic.Pointer[Config] // never changed in place; Reconfigure puts another there
+	limits         [2]*Limit              // of the database and of the user
 	Counters       Counters
 
 	// guarded by set.mu
+	source     *source // of the connections dialled from now on
+	retired    bool    // no new clients come
+	deserted   bool    // and the last has gone
+	halt       halt
+	lendings   int64 // times a connection was lent
 	lists      [states]list
 	connecting int
 	waiters    waiters
 	params     []wire.Param // what the last dialled server reported
 	failedAt   int64        // loop time of the last failed dial, 0 when the last one went well
 	failure    error
-}
-
-// Counters are a pool's totals since the start. Sessions add, scrapes read.
-type Counters struct {
-	Queries      atomic.Int64 // requests answered by a ReadyForQuery
-	Transactions atomic.Int64 // times a connection was given back
-	Received     atomic.Int64 // bytes from clients
-	Sent         atomic.Int64 // bytes to clients
-	Waits        atomic.Int64 // acquisitions that had to wait
-	WaitTime     atomic.Int64 // nanoseconds spent waiting
-	Dials        atomic.Int64
-	DialFailures atomic.Int64
-	Errors       atomic.Int64 // ErrorResponses passed on from the server
 }
 
 var errShutdown = errors.New("pool: shutting down")
@@ -55,8 +46,8 @@ func (p *Pool) Database() string { return p.database }
 // User is whom clients log in as.
 func (p *Pool) User() string { return p.user }
 
-// Config is what the pool was made with.
-func (p *Pool) Config() Config { return p.cfg }
+// Config is what applies now. It is asked for at every query and costs one load; the caller changes nothing in it.
+func (p *Pool) Config() *Config { return p.cfg.Load() }
 
 // Params is what the server reported about itself when it was last dialled; nil before the first time.
 func (p *Pool) Params() []wire.Param {
@@ -71,6 +62,10 @@ type Stats struct {
 	Mode                                       Mode
 	Connecting, Idle, Busy, Resetting, Waiting int
 	OldestWait                                 time.Duration
+	Retired                                    bool // it serves the clients it has, and no new ones
+	Lendings                                   int64
+	Canceling                                  int // cancel requests under way
+	Fenced                                     int // connections that wait for their end, of those resetting
 	Counters                                   *Counters
 }
 
@@ -79,9 +74,10 @@ func (p *Pool) Stats(now int64) Stats {
 	p.set.mu.Lock()
 	defer p.set.mu.Unlock()
 	s := Stats{
-		Database: p.database, User: p.user, Mode: p.cfg.Mode,
+		Database: p.database, User: p.user, Mode: p.Config().Mode,
 		Connecting: p.connecting, Idle: p.lists[Idle].n, Busy: p.lists[Busy].n, Resetting: p.lists[Resetting].n,
-		Waiting: p.waiters.n, Counters: &p.Counters,
+		Waiting: p.waiters.n, Retired: p.retired, Lendings: p.lendings,
+		Canceling: int(p.Counters.Cancels.Load()), Fenced: int(p.Counters.Fenced.Load()), Counters: &p.Counters,
 	}
 	if w := p.waiters.head; w != nil {
 		s.OldestWait = time.Duration(now - w.since)
@@ -97,27 +93,29 @@ func (p *Pool) total() int {
 // mayGrow reports whether one more connection is within the limits. For a client that waits (needed) room is made under
 // a shared limit. The caller holds mu.
 func (p *Pool) mayGrow(now int64, needed bool) bool {
-	size := p.cfg.Size
-	if w := p.waiters.head; p.cfg.Reserve > 0 && w != nil && now-w.since >= int64(p.cfg.ReserveAfter) {
-		size += p.cfg.Reserve
+	cfg := p.Config()
+	size := cfg.Size
+	if w := p.waiters.head; cfg.Reserve > 0 && w != nil && now-w.since >= int64(cfg.ReserveAfter) {
+		size += cfg.Reserve
 	}
-	if p.set.closed || p.connecting >= maxDials || p.total() >= size {
+	if p.set.closed || p.halt != running || p.connecting >= maxDials || p.total() >= size {
 		return false
 	}
-	for i, l := range p.limits {
-		if l.full() && (!needed || !p.set.evict(i, l)) {
+	for _, l := range p.limits {
+		if l.full() && (!needed || !p.set.evict(l)) {
 			return false
 		}
 	}
 	return true
 }
 
-// evict makes room under a shared limit by closing another pool's longest idle connection. The caller holds mu.
-func (s *Set) evict(which int, l *Limit) bool {
+// evict makes room under a shared limit by closing the longest idle connection of a pool where nobody waits. The caller
+// holds mu.
+func (s *Set) evict(l *Limit) bool {
 	var oldest *Conn
 	for _, p := range s.pools {
 		c := p.lists[Idle].head
-		if p.limits[which] == l && c != nil && p.waiters.n == 0 && (oldest == nil || c.idleSince < oldest.idleSince) {
+		if slices.Contains(p.limits[:], l) && c != nil && p.waiters.n == 0 && (oldest == nil || c.idleSince < oldest.idleSince) {
 			oldest = c
 		}
 	}

@@ -15,6 +15,7 @@ const (
 
 // Release gives c back. The caller does not touch it afterwards. Loop goroutine of c only.
 func (p *Pool) Release(c *Conn, how Clean) {
+	p.Counters.LentTime.Add(c.Net.Loop().Now() - c.lent)
 	c.Net.Detach()
 	switch {
 	case how == Broken || c.doomed || c.Net.Err() != nil:
@@ -26,7 +27,9 @@ func (p *Pool) Release(c *Conn, how Clean) {
 		c.abandoned = how
 		if c.cancels == 0 {
 			p.fence(c)
+			return
 		}
+		p.Counters.Fenced.Add(1)
 	case how != Ready:
 		p.set.mu.Lock()
 		p.set.move(c, Resetting)
@@ -40,25 +43,26 @@ func (p *Pool) Release(c *Conn, how Clean) {
 // give lends c to the first waiter, or makes it idle. Called on c's loop by its owner.
 func (p *Pool) give(c *Conn) {
 	l := c.Net.Loop()
+	if c.Net.Stirs() && !p.settle(c) {
+		p.discard(c, "lost")
+		return
+	}
 	s := p.set
 	s.mu.Lock()
-	if closed := s.closed; closed || c.expires <= l.Now() || c.Net.Stirs() {
+	if s.closed || p.over(c, l.Now()) {
 		s.mu.Unlock()
-		if closed || !p.settle(c) {
-			p.discard(c, "end of life")
-			return
-		}
-		s.mu.Lock()
+		p.discard(c, "end of life")
+		return
 	}
 	w := p.waiters.head
-	if w == nil {
+	if w == nil || p.halt == suspended {
 		c.idleSince = l.Now()
 		s.move(c, Idle)
 		s.mu.Unlock()
 		return
 	}
 	p.waiters.remove(w)
-	s.move(c, Busy)
+	s.lend(c, l.Now())
 	if w.loop == l {
 		w.conn = c
 		w.fiber.Attach(c.Net)
@@ -73,10 +77,6 @@ func (p *Pool) give(c *Conn) {
 
 // settle reads what an unowned connection has to say, and reports whether it may be lent.
 func (p *Pool) settle(c *Conn) bool {
-	l := c.Net.Loop()
-	if c.expires <= l.Now() {
-		return false
-	}
 	for c.Net.Ready(loop.Readable) {
 		buf := make([]byte, 1024) // rare, and the loop's own buffer may be in use by the caller
 		n, err := c.Read(buf)

@@ -39,7 +39,7 @@ func (j *resetJob) Serve(f *loop.Fiber) {
 	if ok && j.how == Reset {
 		ok = c.roundTrip(f, "DISCARD ALL", deadline)
 		c.Statements.Clear()
-		c.Unnamed, c.Settings = 0, nil
+		c.Unnamed, c.Settings, c.Sequences = 0, nil, 0
 	}
 	c.Net.Detach()
 	if !ok || c.doomed {

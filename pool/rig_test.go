@@ -24,6 +24,8 @@ type rig struct {
 	g    *loop.Group
 	stop context.CancelFunc
 	done chan struct{}
+
+	shrunk bool // the test lowers limits
 }
 
 // newRig starts loops and an empty set on them. No janitor runs: tests call tidy, or start one.

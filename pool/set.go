@@ -18,9 +18,12 @@ type Set struct {
 	loops func() *loop.Loop // where a connection nobody waits for is put
 	rand  *rand.Rand        // jitter; guarded by mu
 
-	mu     sync.Mutex
-	pools  []*Pool
-	closed bool
+	mu       sync.Mutex
+	pools    []*Pool
+	closed   bool
+	lastConn uint64
+	halts    halts
+	watchers []*watcher
 }
 
 // NewSet makes an empty set. pick names the loop for a connection that nobody waits for; seed fixes the jitter.
@@ -57,10 +60,12 @@ type Options struct {
 // NewPool adds a pool. Nothing is dialled until somebody asks, or the janitor fills it to its minimum.
 func (s *Set) NewPool(o Options) *Pool {
 	p := &Pool{
-		set: s, database: o.Database, user: o.User, cfg: o.Config, dial: o.Dial, cancel: o.Cancel,
+		set: s, database: o.Database, user: o.User, source: &source{dial: o.Dial, cancel: o.Cancel},
 		limits: [2]*Limit{o.ByDatabase, o.ByUser},
 	}
+	p.cfg.Store(&o.Config)
 	s.mu.Lock()
+	p.halt = s.halts.of(p.database)
 	s.pools = append(s.pools, p)
 	s.mu.Unlock()
 	return p
@@ -102,23 +107,32 @@ func (s *Set) move(c *Conn, to State) {
 	c.state = to
 	if to != Closed {
 		p.lists[to].push(c)
-		return
+	} else {
+		for _, l := range p.limits {
+			l.add(-1)
+		}
 	}
-	for _, l := range p.limits {
-		l.add(-1)
+	if len(s.watchers) > 0 && (to == Closed || to == Idle) {
+		s.tell()
 	}
+}
+
+// lend passes c to a session. The caller holds mu.
+func (s *Set) lend(c *Conn, now int64) {
+	s.move(c, Busy)
+	c.lent = now
+	c.pool.lendings++
 }
 
 // jittered takes up to a tenth off d, so that connections made together do not end together.
 func (s *Set) jittered(d int64) int64 { return d - s.rand.Int64N(d/10+1) }
 
 // newConn makes a Conn of a dialled server. The caller holds mu; the count that connecting held passes to it.
-func (s *Set) newConn(p *Pool, srv *dial.Server, nc *loop.Conn, now int64) *Conn {
-	c := &Conn{Net: nc, tls: srv.TLS, peer: srv, pool: p, born: now, expires: loop.Forever, idleSince: now}
-	if p.cfg.Lifetime > 0 {
-		c.expires = now + s.jittered(int64(p.cfg.Lifetime))
+func (s *Set) newConn(p *Pool, from *source, srv *dial.Server, nc *loop.Conn, now int64) *Conn {
+	s.lastConn++
+	return &Conn{
+		id: s.lastConn, Net: nc, tls: srv.TLS, peer: srv, pool: p, source: from, born: now, expires: p.endOfLife(now), idleSince: now,
 	}
-	return c
 }
 
 // closeOnLoop closes an idle connection's socket where it lives. The state is Closed.

@@ -15,6 +15,7 @@ type Statement struct {
 	Text  string
 	Types string // the Parse message's tail: int16 count and OIDs, raw
 	refs  int    // guarded by Texts.mu
+	past  int64  // likewise: how often copies that are gone were used
 }
 
 // Texts holds every statement that some session or server connection knows.
@@ -59,9 +60,13 @@ func (t *Texts) Hold(s *Statement) *Statement {
 }
 
 // Drop takes a reference back; the last one forgets the statement.
-func (t *Texts) Drop(s *Statement) {
+func (t *Texts) Drop(s *Statement) { t.dropCopy(s, 0) }
+
+// dropCopy is Drop for a copy that was used so often.
+func (t *Texts) dropCopy(s *Statement, uses int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	s.past += uses
 	if s.refs--; s.refs == 0 {
 		delete(t.all, s.Types+s.Text)
 	}
@@ -82,6 +87,7 @@ type Prepared struct {
 	Statement  *Statement
 	Shape      uint64 // hash of its ParameterDescription and RowDescription as of its Parse; 0 while not known
 	Segment    uint32 // of the session that sent its Parse, while the reply is due; 0: it is there
+	uses       int64  // how often a frame named it
 	prev, next *Prepared
 }
 
@@ -96,7 +102,11 @@ type Statements struct {
 // Use returns the connection's copy of s and makes it the most recently used; nil where there is none.
 func (st *Statements) Use(s *Statement) *Prepared {
 	p := st.by[s]
-	if p != nil && p != st.tail {
+	if p == nil {
+		return nil
+	}
+	p.uses++
+	if p != st.tail {
 		st.unlink(p)
 		st.link(p)
 	}
@@ -136,7 +146,7 @@ func (st *Statements) Remove(s *Statement) {
 	}
 	st.unlink(p)
 	delete(st.by, s)
-	st.texts.Drop(s)
+	st.texts.dropCopy(s, p.uses)
 }
 
 // Oldest is the least recently used copy, nil where there is none.

@@ -35,9 +35,13 @@ const cancelWait = 15 * time.Second
 
 // cancel acts on a client's CancelRequest and returns when the server has been told, which is when PostgreSQL would
 // close the connection that carried it. A wrong key is answered like a right one: not at all.
-func (srv *Server) cancel(r *login.CancelRequest) {
+func (srv *Server) cancel(r *login.CancelRequest) { srv.cancelFor(r, nil) }
+
+// cancelFor is cancel for a request that another process may have passed on. Of a client unknown here the others are asked.
+func (srv *Server) cancelFor(r *login.CancelRequest, from *link) {
 	s := srv.named(r)
 	if s == nil {
+		srv.cancelElsewhere(r, from)
 		return
 	}
 	done := make(chan struct{})
@@ -45,7 +49,7 @@ func (srv *Server) cancel(r *login.CancelRequest) {
 	select {
 	case <-done:
 	case <-time.After(cancelWait):
-	case <-srv.done:
+	case <-srv.ctx.Done():
 	}
 }
 

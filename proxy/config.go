@@ -6,6 +6,7 @@ import (
 
 	"github.com/sarnicdb/sarnic/pool"
 	"github.com/sarnicdb/sarnic/pool/dial"
+	"github.com/sarnicdb/sarnic/proxy/hba"
 	"github.com/sarnicdb/sarnic/proxy/login"
 )
 
@@ -16,14 +17,21 @@ type Config struct {
 	UnixMode   uint32        // permission bits of the unix socket
 	TLS        *tls.Config   // shown to clients; nil refuses SSLRequest with 'N'
 	TLSMode    login.TLSMode // whether clients must use TLS
-	Auth       login.Method
+	Auth       login.Method  // of everybody, where there are no Rules
+	Rules      []hba.Rule    // the first for a client says how it proves who it is
+	Maps       hba.Maps      // from names in certificates to users
 	LoginTime  time.Duration // a login that takes longer is closed
 	MaxClients int           // logged-in clients of the whole process
 	MaxLogins  int           // logins under way at once; more wait in the listen queue
 	MaxLoops   int           // 0: number of cores, at most 4
 	Databases  []Database
 	Users      []User
-	DrainTime  time.Duration // how long Drain waits for transactions; 0: for ever
+	Query      AuthQuery // finds those that Users does not name
+	AdminUsers []string  // the console's: every command
+	StatsUsers []string  // the console's: SHOW
+	// RestartSocket is the path at which another process may take this one's place; empty: none may.
+	RestartSocket string
+	DrainTime     time.Duration // how long Drain waits for transactions; 0: for ever
 }
 
 // Database is one name a client may connect to, and the server behind it. The name "*" takes every other name.

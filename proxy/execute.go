@@ -25,6 +25,13 @@ func (s *session) acquire() (ok bool, err error) {
 func (s *session) attached() (ok bool, err error) {
 	x := s.x
 	x.status = 'I'
+	switch x.server.Sequences {
+	case 0:
+		x.server.Sequences = s.owned
+	case s.owned:
+	default:
+		x.server.Sequences = pool.Shared
+	}
 	if x.server.Settings == s.wanted() {
 		return true, nil
 	}

@@ -24,7 +24,7 @@ func (g *greeting) Serve(f *loop.Fiber) {
 		err = s.pump()
 	}
 	if err == nil && s.leaving {
-		err = errAdminShutdown
+		err = s.farewell()
 	}
 	if err != nil {
 		s.end(err)

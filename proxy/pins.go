@@ -55,6 +55,9 @@ var pinExists = [...]string{ //nolint:gochecknoglobals // immutable
 // provable are the reasons that pinExists knows.
 const provable = pinTemporary | pinCursor | pinLock | pinListen | pinPrepared
 
+// PinReasons are the names of the reasons, as pool.Counters.Pins counts them.
+func PinReasons() []string { return pinNames[:] }
+
 // String lists the reasons.
 func (p pins) String() string {
 	var names []string
@@ -78,8 +81,17 @@ func (s *session) pinFor(r pins) {
 	if x.pins&r == r {
 		return
 	}
+	now := s.w.loop.Now()
 	if x.pins == 0 {
-		x.pinnedAt = s.w.loop.Now()
+		x.pinnedAt = now
+	}
+	for i := range pinNames {
+		if r&^x.pins&(1<<i) != 0 {
+			x.pinnedSince[i] = now
+			c := &s.pool.Counters.Pins[i]
+			c.Times.Add(1)
+			c.Now.Add(1)
+		}
 	}
 	if s.pool.Config().Pins == pool.PinWarn && s.pool.Config().Mode != pool.SessionMode {
 		s.warn(r &^ x.pins)
@@ -93,6 +105,13 @@ func (s *session) unpin(r pins) {
 	x := s.x
 	if x.pins&r == 0 {
 		return
+	}
+	for i := range pinNames {
+		if x.pins&r&(1<<i) != 0 {
+			c := &s.pool.Counters.Pins[i]
+			c.Time.Add(s.w.loop.Now() - x.pinnedSince[i])
+			c.Now.Add(-1)
+		}
 	}
 	if x.pins &^= r; x.pins == 0 {
 		s.srv.log.Debug("session no longer pinned", "pool", s.pool.Name(), "pid", s.pid, "for", time.Duration(s.w.loop.Now()-x.pinnedAt))

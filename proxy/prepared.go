@@ -68,6 +68,7 @@ func (s *session) parse(frame []byte) error {
 		s.srv.texts.Drop(st)
 		return errStall
 	}
+	s.pool.Counters.ClientParses.Add(1)
 	cs := &clientStatement{stmt: st, impact: m, segment: x.segment}
 	key := string(name)
 	if s.stmts == nil {
@@ -120,6 +121,7 @@ func (s *session) sendParse(st *pool.Statement, parsed entry, cs *clientStatemen
 		s.closeCopy(sv.Statements.Oldest().Statement)
 	}
 	sv.Statements.Add(&s.srv.texts, st).Segment = x.segment
+	s.pool.Counters.ServerParses.Add(1)
 	x.out.dst = wire.AppendParseTail(x.out.dst, st.Name, st.Text, st.Types)
 	x.led.push(parsed)
 	x.out.dst = wire.AppendDescribe(x.out.dst, 'S', st.Name)
@@ -293,11 +295,17 @@ func (s *session) bindHead(head []byte, size int) error {
 				return s.endOthers(all)
 			}
 		}
+		if s.foreignSequences(m) && s.pool.Config().Mode != pool.SessionMode {
+			return s.discardSequences()
+		}
 		x.ended = false
 		s.note(m, rest)
 		x.settles = x.settles || m.settles
 	}
 	x.led.push(entry{kind: kindBind})
+	if cs != nil {
+		s.pool.Counters.Binds.Add(1)
+	}
 	if slices.ContainsFunc(x.endings, func(e ending) bool { return e.arg > 0 }) {
 		tail := below0(rest, x.endings)
 		size, rest = size+len(tail)-len(rest), tail

@@ -202,7 +202,7 @@ func (s *session) leaveServer() error {
 		s.letGo(pool.Ready)
 		x.again = x.again || len(s.in) > 0
 	case s.leaving:
-		return errAdminShutdown
+		return s.farewell()
 	}
 	return nil
 }
@@ -413,6 +413,8 @@ func (s *session) ready(body []byte) (keep bool, err error) {
 	x.failed, x.syntax, x.hush, x.statement = false, false, false, 0
 	s.complete()
 	if x.led.empty() {
+		s.pool.Counters.QueryTime.Add(s.w.loop.Now() - x.asked)
+		x.asked = 0
 		x.settles = false
 		x.open, x.checkShape, x.fresh = false, false, nil
 	}

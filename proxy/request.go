@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sarnicdb/sarnic/pool"
 	"github.com/sarnicdb/sarnic/proxy/loop"
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
@@ -211,6 +212,9 @@ func (s *session) send() error {
 	}
 	var err error
 	if len(b) > 0 && x.server != nil {
+		if x.asked == 0 {
+			x.asked = s.w.loop.Now()
+		}
 		if _, err = x.server.Write(b); err != nil {
 			err = nil // what the server said before it went is read next, and tells more
 		}
@@ -478,6 +482,9 @@ func (s *session) query(frame []byte) error {
 		if all := s.endsOf(m, nil); len(all) > 0 {
 			return s.endOthers(all)
 		}
+	}
+	if m != nil && s.foreignSequences(m) && s.pool.Config().Mode != pool.SessionMode {
+		return s.discardSequences()
 	}
 	x.ended = false
 	s.unsynced()

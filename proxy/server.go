@@ -3,16 +3,16 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sarnicdb/sarnic/pool"
-	"github.com/sarnicdb/sarnic/pool/dial"
 	"github.com/sarnicdb/sarnic/proxy/login"
 	"github.com/sarnicdb/sarnic/proxy/loop"
 	"github.com/sarnicdb/sarnic/proxy/wire"
@@ -21,14 +21,16 @@ import (
 
 // Server is the proxy: listeners, sessions and pools.
 type Server struct {
-	cfg      Config
+	current  atomic.Pointer[snapshot]
 	log      *slog.Logger
-	login    *login.Server
 	group    *loop.Group
 	workers  map[*loop.Loop]*worker
 	pools    *pool.Set
 	texts    pool.Texts
 	settings settingsTable
+	proofs   proofs
+	backoff  *login.Backoff
+	counted  login.Counters
 	impacts  impacts
 	seed     maphash.Seed // of statement shapes
 	key      [32]byte     // of cancel keys
@@ -37,18 +39,24 @@ type Server struct {
 	stop     context.CancelFunc
 	ctx      context.Context
 
+	reloading sync.Mutex     // held for the length of a reload
+	gate      *gate          // of logins under way
+	accepting sync.WaitGroup // goroutines that accept
+	logins    sync.WaitGroup // and those that log in; more come while there are any of the former
+	console   console
+	handover  handover
+
 	mu        sync.Mutex
-	listeners []net.Listener
+	listeners []*listener
 	sessions  map[uint32]*session
 	lastPID   uint32
 	lastOwner uint64
-	byName    map[poolKey]*pool.Pool
-	limits    map[string]*pool.Limit
+	byName    map[poolKey]*pool.Pool // those that new clients get
+	tenancies map[*pool.Pool]*tenancy
+	limits    map[limitKey]*pool.Limit
 	empty     chan struct{} // closed while draining, when the last session has ended
 	draining  bool
 }
-
-type poolKey struct{ database, user string }
 
 var errAdminShutdown = &wire.Error{
 	Severity: "FATAL", Code: wire.CodeAdminShutdown, Message: "terminating connection due to administrator command",
@@ -73,121 +81,42 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 
 func newServer(cfg Config, log *slog.Logger) (*Server, error) {
 	srv := &Server{
-		cfg: cfg, log: log, workers: make(map[*loop.Loop]*worker), seed: maphash.MakeSeed(),
+		log: log, workers: make(map[*loop.Loop]*worker), seed: maphash.MakeSeed(),
 		ready: make(chan struct{}), done: make(chan struct{}), sessions: make(map[uint32]*session),
-		byName: make(map[poolKey]*pool.Pool), limits: make(map[string]*pool.Limit),
+		byName: make(map[poolKey]*pool.Pool), tenancies: make(map[*pool.Pool]*tenancy), limits: make(map[limitKey]*pool.Limit),
+		gate: newGate(cfg.MaxLogins), console: newConsole(),
+		backoff:  login.NewBackoff(cfg.MaxLogins / 4), // the others are for logins that need not wait
+		handover: handover{over: make(chan struct{}), left: make(chan struct{})},
 	}
 	if _, err := rand.Read(srv.key[:]); err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	srv.lastPID = binary.BigEndian.Uint32(srv.key[:]) >> 8
-	lookup, err := lookupOf(cfg.Users)
+	srv.ctx, srv.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the server's own life
+	first, err := srv.newSnapshot(cfg)
 	if err != nil {
+		srv.stop()
 		return nil, err
 	}
-	srv.login, err = login.New(login.Config{
-		TLS: cfg.TLS, TLSMode: cfg.TLSMode, Method: cfg.Auth, Timeout: cfg.LoginTime, HoldOK: true, Lookup: lookup,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
-	}
-	srv.ctx, srv.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the server's own life
+	srv.current.Store(first)
 	return srv, nil
 }
 
-// lookupOf finds users' secrets. Without any user everybody is known, which only trust accepts.
-func lookupOf(users []User) (login.Lookup, error) {
-	if len(users) == 0 {
-		return nil, nil //nolint:nilnil // a nil Lookup has a meaning
-	}
-	secrets := make(map[string]login.Secret)
-	for _, u := range users {
-		var secret login.Secret
-		if u.Secret != "" {
-			var err error
-			if secret, err = login.ParseSecret(u.Name, u.Secret); err != nil {
-				return nil, fmt.Errorf("proxy: user %s: %w", u.Name, err)
-			}
-		}
-		secrets[u.Name] = secret
-	}
-	return func(user, _ string) (login.Secret, bool) {
-		secret, ok := secrets[user]
-		return secret, ok
-	}, nil
-}
+// snapshot is the configuration of now. Whoever asks twice may get two different ones.
+func (srv *Server) snapshot() *snapshot { return srv.current.Load() }
+
+// mockSeed makes the salts of users who are unknown or have plain passwords. It outlives a reload: salts that change
+// with it would tell the two apart from those of stored verifiers.
+func (srv *Server) mockSeed() [32]byte { return sha256.Sum256(append([]byte("salts"), srv.key[:]...)) }
 
 func (srv *Server) addLoop(l *loop.Loop) { srv.workers[l] = &worker{loop: l} }
-
-// poolFor is the pool of (database, user), made when first asked for. nil: no such database.
-func (srv *Server) poolFor(database, user string) *pool.Pool {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	key := poolKey{database, user}
-	if p := srv.byName[key]; p != nil {
-		return p
-	}
-	db := srv.database(database)
-	if db == nil {
-		return nil
-	}
-	server := db.Server
-	server.Wrap = func(nc net.Conn) net.Conn { return loop.Wrap(nc) }
-	if db.Name == "*" {
-		server = server.WithUser(server.User(), database, server.Password())
-	}
-	maxUser := 0
-	for _, u := range srv.cfg.Users {
-		if u.Name == user {
-			maxUser = u.MaxConnections
-			if u.ServerUser != "" {
-				server = server.WithUser(u.ServerUser, server.Database(), u.ServerPassword)
-			}
-		}
-	}
-	p := srv.pools.NewPool(pool.Options{
-		Database: database, User: user, Config: db.Pool,
-		Dial: server.Dial,
-		Cancel: func(ctx context.Context, s *dial.Server) error {
-			return server.Cancel(ctx, s.Addr, s.PID, s.Secret)
-		},
-		ByDatabase: srv.limit("database "+database, db.MaxConnections), ByUser: srv.limit("user "+user, maxUser),
-	})
-	srv.byName[key] = p
-	return p
-}
-
-func (srv *Server) limit(key string, most int) *pool.Limit {
-	if most <= 0 {
-		return nil
-	}
-	l := srv.limits[key]
-	if l == nil {
-		l = &pool.Limit{Max: most}
-		srv.limits[key] = l
-	}
-	return l
-}
-
-func (srv *Server) database(name string) *Database {
-	var fallback *Database
-	for i := range srv.cfg.Databases {
-		switch db := &srv.cfg.Databases[i]; db.Name {
-		case name:
-			return db
-		case "*":
-			fallback = db
-		}
-	}
-	return fallback
-}
 
 // Run listens and serves until ctx ends, Close, or a listener fails.
 func (srv *Server) Run(ctx context.Context) error {
 	defer close(srv.done)
 	defer srv.stop()
 	context.AfterFunc(ctx, srv.stop)
-	if err := srv.listen(); err != nil {
+	if err := srv.listenFirst(); err != nil {
 		return err
 	}
 	loopsCtx, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
@@ -196,18 +125,31 @@ func (srv *Server) Run(ctx context.Context) error {
 	wg.Go(func() { srv.group.Run(loopsCtx) })
 	wg.Go(router.Warm)
 	first := srv.group.Loops()[0]
-	first.Post(func() { srv.pools.StartJanitor(first) })
-	for _, ln := range srv.listeners {
-		wg.Go(func() { srv.accept(ln) })
-	}
+	first.Post(func() {
+		srv.pools.StartJanitor(first)
+		srv.startAverages(first)
+	})
 	close(srv.ready)
+	srv.startSucceeding()
 	<-srv.ctx.Done()
-	srv.closeListeners()
+	srv.mu.Lock()
+	srv.closeAll()
+	srv.mu.Unlock()
+	srv.closeControl()
+	srv.accepting.Wait()
 	srv.killAll()
 	srv.pools.Close()
+	srv.console.serving.Wait()
+	srv.handover.work.Wait()
+	srv.snapshot().auth.close()
 	stopLoops()
 	wg.Wait()
 	return nil
+}
+
+// closed reports whether the server takes no configuration any more. The caller holds mu.
+func (srv *Server) closed() bool {
+	return srv.draining || srv.handover.after != nil || srv.ctx.Err() != nil
 }
 
 // Ready is closed when the server listens.
@@ -222,20 +164,15 @@ func (srv *Server) Close() error {
 // Drain takes no new client and ends each of the others when its transaction ends. It returns when all are gone, or
 // with ctx's error.
 func (srv *Server) Drain(ctx context.Context) error {
+	empty := srv.noneLeft()
 	srv.mu.Lock()
-	srv.closeAll()
-	srv.draining = true
-	srv.empty = make(chan struct{})
-	if len(srv.sessions) == 0 {
-		close(srv.empty)
-	}
 	all := srv.all()
 	srv.mu.Unlock()
 	for _, s := range all {
 		s.w.loop.Post(s.leave)
 	}
 	select {
-	case <-srv.empty:
+	case <-empty:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -260,38 +197,25 @@ func (srv *Server) killAll() {
 	}
 }
 
-// leave ends the session as soon as it holds no transaction. On its loop.
-func (s *session) leave() {
-	s.leaving = true
-	if s.ended {
-		return
-	}
-	if s.x == nil {
-		s.end(errAdminShutdown)
-		return
-	}
-	if x := s.x; x.server != nil && x.status == 'I' && x.led.settled() && !x.open {
-		s.killed = true // pinned, or in session mode: nothing runs
-		x.f.Wake()
-	}
-}
-
 // kill ends the session now. On its loop.
 func (s *session) kill() {
 	if s.ended {
 		return
 	}
 	s.killed = true
-	if s.x == nil {
+	switch {
+	case s.conn.Loop() == nil: // on its way here, or to another process: it ends where it arrives
+	case s.x == nil:
 		s.end(errAdminShutdown)
-		return
+	default:
+		s.x.f.Wake()
 	}
-	s.x.f.Wake()
 }
 
 // Stats is a snapshot of the server.
 type Stats struct {
 	Clients int
+	Logins  login.Stats
 	Pools   []pool.Stats
 	Loops   []loop.Stats
 }
@@ -299,14 +223,16 @@ type Stats struct {
 // Stats returns the server's numbers.
 func (srv *Server) Stats() Stats {
 	srv.mu.Lock()
-	st := Stats{Clients: len(srv.sessions)}
+	st := Stats{Clients: len(srv.sessions), Logins: srv.counted.Stats()}
 	srv.mu.Unlock()
 	for _, l := range srv.group.Loops() {
 		st.Loops = append(st.Loops, l.Stats())
 	}
 	now := srv.group.Loops()[0].Clock()
 	for _, p := range srv.pools.Pools() {
-		st.Pools = append(st.Pools, p.Stats(now))
+		if s := p.Stats(now); !s.Retired { // another may have its name by now
+			st.Pools = append(st.Pools, s)
+		}
 	}
 	return st
 }

@@ -45,9 +45,10 @@ type exchange struct {
 	deadline int64        // of that wait
 	noticeAt int64        // when the client is told that it waits
 
-	status    byte // of the server's last ReadyForQuery
-	open      bool // frames were sent that only a Sync ends: the server is inside an implicit transaction
-	terminate bool // the session ends, for reason, when what was asked before is answered
+	asked     int64 // when the server was asked for what it owes; 0: it owes nothing
+	status    byte  // of the server's last ReadyForQuery
+	open      bool  // frames were sent that only a Sync ends: the server is inside an implicit transaction
+	terminate bool  // the session ends, for reason, when what was asked before is answered
 	reason    error
 	hold      int64  // until when an unfinished request is held back; 0: none is
 	stalled   bool   // no request is read until the ledger is settled
@@ -60,19 +61,20 @@ type exchange struct {
 	lost      int    // connections in a row that ended while settings were applied
 	segment   uint32 // frames between two Syncs have the same
 
-	pins      pins  // why the connection is kept between transactions
-	pinnedAt  int64 // when the first of them came
-	look      bool  // one of them may be gone
-	stale     bool  // something ran since they were looked at
-	lookAgain int64 // when to do so in any case
-	touched   []touched
-	ended     bool         // the sessions that the frame at hand means have been ended
-	endings   []ending     // these, by its parameters
-	errand    func() error // to be run where the session may wait; the client's next frame waits for it
-	typesOf   string       // the list of types that was resolved last
-	types     []byte       // to these, in the form of a Parse's tail; nil: they are not known
-	keep      bool         // the frame at hand needs what has just been prepared on this connection
-	dropQuery bool         // the frame at hand has been answered
+	pins        pins                // why the connection is kept between transactions
+	pinnedAt    int64               // when the first of them came
+	pinnedSince [pool.MaxPins]int64 // when each of them came
+	look        bool                // one of them may be gone
+	stale       bool                // something ran since they were looked at
+	lookAgain   int64               // when to do so in any case
+	touched     []touched
+	ended       bool         // the sessions that the frame at hand means have been ended
+	endings     []ending     // these, by its parameters
+	errand      func() error // to be run where the session may wait; the client's next frame waits for it
+	typesOf     string       // the list of types that was resolved last
+	types       []byte       // to these, in the form of a Parse's tail; nil: they are not known
+	keep        bool         // the frame at hand needs what has just been prepared on this connection
+	dropQuery   bool         // the frame at hand has been answered
 
 	stock      bool // a round trip is due that learns what became of those, and of the pins
 	stockTries int
@@ -163,7 +165,7 @@ func (s *session) Serve(f *loop.Fiber) {
 	s.begin(f)
 	err := s.pump()
 	if err == nil && s.leaving {
-		err = errAdminShutdown
+		err = s.farewell()
 	}
 	if err != nil {
 		s.end(err)

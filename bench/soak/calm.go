@@ -123,7 +123,7 @@ func (s *soak) wholePool(ctx context.Context) error {
 			return fmt.Errorf("login of client %d of %d: %w", i+1, s.o.pool, err)
 		}
 		defer conn.Close(ctx)
-		results, err := conn.Exec(ctx, "BEGIN; SELECT pg_backend_pid()").ReadAll()
+		results, err := conn.Exec(ctx, "BEGIN; SELECT pid FROM pg_stat_activity WHERE pid = pg_backend_pid()").ReadAll()
 		if err != nil {
 			return fmt.Errorf("transaction %d of %d at once: %w", i+1, s.o.pool, err)
 		}

@@ -84,7 +84,7 @@ func ownTransaction(ctx context.Context, conn *pgx.Conn, mark string) (pid int, 
 	if err := expect(ctx, conn, mark, "SELECT current_setting('smoke.mark')"); err != nil {
 		return 0, err
 	}
-	if pid, err = ask[int](ctx, conn, "SELECT pg_backend_pid()"); err != nil {
+	if pid, err = ask[int](ctx, conn, "SELECT pid FROM pg_stat_activity WHERE pid = pg_backend_pid()"); err != nil {
 		return 0, err
 	}
 	return pid, tx.Commit(ctx)

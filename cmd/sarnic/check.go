@@ -42,7 +42,7 @@ func (s settings) print(w io.Writer) error {
 	fmt.Fprintf(t, "listen\t%s\n", strings.Join(listen, ", "))
 	fmt.Fprintf(t, "http\t%s\n", cmp.Or(s.http, "off"))
 	fmt.Fprintf(t, "tls\t%s\n", s.tls())
-	fmt.Fprintf(t, "auth\t%s, %d users\n", c.Auth, len(c.Users))
+	fmt.Fprintf(t, "auth\t%s\n", s.auth())
 	fmt.Fprintf(t, "clients\tat most %d, %d logging in\n", c.MaxClients, c.MaxLogins)
 	fmt.Fprintf(t, "drain\t%s\n", cmp.Or(duration(c.DrainTime), "for ever"))
 	fmt.Fprint(t, "\nDATABASE\tSERVER\tMODE\tSIZE\tMAX\tWAIT\n")
@@ -62,6 +62,18 @@ func (s settings) print(w io.Writer) error {
 // serverName is what the DSN says without its secrets: hosts and the database there.
 func serverName(d proxy.Database) string {
 	return strings.Join(d.Server.Hosts(), ",") + "/" + d.Server.Database()
+}
+
+// auth says how clients prove who they are, and who they may be.
+func (s settings) auth() string {
+	text := fmt.Sprintf("%s, %d users", s.proxy.Auth, len(s.proxy.Users))
+	if n := len(s.proxy.Rules); n > 0 {
+		text = fmt.Sprintf("%d rules, %d users", n, len(s.proxy.Users))
+	}
+	if s.proxy.Query.SQL != "" {
+		text += " and the roles that the query finds"
+	}
+	return text
 }
 
 func (s settings) tls() string {

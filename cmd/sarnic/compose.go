@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -15,33 +16,63 @@ import (
 	"github.com/sarnicdb/sarnic/pool"
 	"github.com/sarnicdb/sarnic/pool/dial"
 	"github.com/sarnicdb/sarnic/proxy"
+	"github.com/sarnicdb/sarnic/proxy/admin"
 	"github.com/sarnicdb/sarnic/proxy/login"
 )
 
 // settings is everything the commands need, judged: what the proxy is told and what concerns the process around it.
 type settings struct {
-	proxy    proxy.Config
-	http     string
-	replicas []string // keys of the replicas named; none is used yet
+	proxy        proxy.Config
+	http         string
+	restartDrain time.Duration
+	replicas     []string // keys of the replicas named; none is used yet
+	shown        []admin.Setting
+	mistakes     config.Errors // in files that the configuration names
+
+	source *file // what it was made of, and where paths in that start
+	folder string
+
+	files []string                     // everything that was read
+	again func() (settings, error)     // reads it anew
+	blame func(key, text string) error // makes an error of what is found wrong later
 }
 
 // readFile is the whole road from sarnic.yaml to settings. Every mistake is in the error.
 func readFile(path string, env config.LookupEnv) (settings, error) {
+	again := func() (settings, error) { return readFile(path, env) }
 	doc, err := config.Load(path, env)
 	if err != nil {
-		return settings{}, err
+		return settings{files: []string{path}, again: again}, err
 	}
 	f := defaults()
 	doc.Decode(&f)
 	s := f.compose(filepath.Dir(path), doc.Add)
-	return s, doc.Err()
+	s.files = slices.Concat([]string{path}, doc.Files(), f.files(filepath.Dir(path)), s.files)
+	s.again = again
+	s.blame = func(key, text string) error {
+		doc.Add(key, text)
+		return doc.Err()
+	}
+	return s, s.err(doc.Err())
+}
+
+// err adds to what is wrong with the configuration itself what is wrong with the files it names.
+func (s settings) err(own error) error {
+	var all config.Errors
+	if own != nil && !errors.As(own, &all) {
+		return own
+	}
+	if all = append(all, s.mistakes...); len(all) > 0 {
+		return all
+	}
+	return nil
 }
 
 // compose judges f and makes settings of it. Every mistake goes to bad, under the key that is to blame; paths in f are
 // relative to folder.
 func (f *file) compose(folder string, bad func(key, text string)) settings {
-	c := composer{file: f, folder: folder, bad: bad}
-	return settings{
+	c := composer{file: f, folder: folder, bad: bad, elsewhere: new(config.Errors), read: new([]string)}
+	s := settings{
 		proxy: proxy.Config{
 			Listen:     c.listen(),
 			UnixDir:    f.UnixSocket.Dir,
@@ -55,18 +86,35 @@ func (f *file) compose(folder string, bad func(key, text string)) settings {
 			MaxLoops:   c.atLeast("limits.loops", f.Limits.Loops, 0),
 			Databases:  c.databases(),
 			Users:      c.users(),
+			Query:      c.query(),
+			AdminUsers: f.Admin.Users,
+			StatsUsers: f.Admin.StatsUsers,
 			DrainTime:  c.drainTime(),
+
+			RestartSocket: c.restartSocket(),
 		},
-		http:     c.http(),
-		replicas: c.replicas(),
+		http:         c.http(),
+		restartDrain: c.restartDrain(),
+		replicas:     c.replicas(),
+		shown:        f.show(),
+		source:       f,
+		folder:       folder,
 	}
+	s.proxy.Rules, s.proxy.Maps = c.access()
+	slices.SortStableFunc(*c.elsewhere, func(a, b *config.Error) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	s.mistakes, s.files = *c.elsewhere, *c.read
+	return s
 }
 
 // composer carries what every part of compose needs.
 type composer struct {
 	*file
-	folder string
-	bad    func(key, text string)
+	folder    string
+	bad       func(key, text string)
+	elsewhere *config.Errors // what is wrong in files that the configuration names
+	read      *[]string      // files and folders that those name in turn
 }
 
 func (c composer) badf(key, format string, args ...any) { c.bad(key, fmt.Sprintf(format, args...)) }
@@ -113,15 +161,6 @@ func (c composer) tlsMode() login.TLSMode {
 	return c.TLS.Mode
 }
 
-func (c composer) method() login.Method {
-	c.oneOf("auth.method", string(c.Auth.Method),
-		string(login.Trust), string(login.Password), string(login.MD5), string(login.SCRAM))
-	if c.Auth.LoginTimeout <= 0 {
-		c.badf("auth.login_timeout", "must be more than 0, got %s", c.Auth.LoginTimeout)
-	}
-	return c.Auth.Method
-}
-
 func (c composer) oneOf(key, got string, choices ...string) {
 	if !slices.Contains(choices, got) {
 		last := len(choices) - 1
@@ -155,45 +194,6 @@ func (c composer) databases() []proxy.Database {
 func (c composer) problems(key string, all []pool.Problem) {
 	for _, one := range all {
 		c.bad(key+"."+one.Key, one.Text)
-	}
-}
-
-func (c composer) users() []proxy.User {
-	if len(c.Users) == 0 && c.Auth.Method != login.Trust {
-		c.badf("users", "needs at least one user with method %s", c.Auth.Method)
-	}
-	var all []proxy.User
-	for _, name := range slices.Sorted(maps.Keys(c.Users)) {
-		u := c.Users[name]
-		key := config.Key("users", name)
-		c.judgeSecret(key+".password", name, u.Password)
-		if u.ServerUser != "" && u.ServerPassword == "" {
-			c.bad(key+".server_password", "is required with server_user")
-		}
-		server := u.ServerUser
-		if u.ServerPassword != "" {
-			server = cmp.Or(server, name)
-		}
-		all = append(all, proxy.User{
-			Name: name, Secret: u.Password, ServerUser: server, ServerPassword: u.ServerPassword,
-			MaxConnections: c.atLeast(key+".max_connections", u.MaxConnections, 0),
-		})
-	}
-	return all
-}
-
-// judgeSecret refuses a secret that no password could ever match with the method chosen.
-func (c composer) judgeSecret(key, name, secret string) {
-	if secret == "" {
-		if c.Auth.Method != login.Trust {
-			c.badf(key, "is required with method %s", c.Auth.Method)
-		}
-		return
-	}
-	if _, err := login.ParseSecret(name, secret); err != nil {
-		c.bad(key, "cannot be used: "+err.Error())
-	} else if c.Auth.Method == login.SCRAM && len(secret) == 35 && strings.HasPrefix(secret, "md5") {
-		c.bad(key, "is an md5 hash, with which method scram-sha-256 cannot log anybody in")
 	}
 }
 

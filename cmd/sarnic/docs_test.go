@@ -36,8 +36,12 @@ func TestDocumentedDefaults(t *testing.T) {
 	documented := documentedDefaults(t)
 	for key, want := range map[string]any{
 		"listen": defaults().Listen, "unix_socket.dir": "", "unix_socket.mode": defaults().UnixSocket.Mode, "http": "",
-		"drain_timeout": defaults().DrainTimeout, "tls.mode": defaults().TLS.Mode, "tls.cert": "", "tls.key": "", "tls.client_ca": "",
-		"auth.method": defaults().Auth.Method, "auth.login_timeout": defaults().Auth.LoginTimeout,
+		"drain_timeout": defaults().DrainTimeout, "restart.socket": "", "restart.drain_timeout": defaults().Restart.DrainTimeout,
+		"tls.mode": defaults().TLS.Mode, "tls.cert": "", "tls.key": "", "tls.client_ca": "",
+		"auth.method": defaults().Auth.Method, "auth.file": "", "auth.query": "",
+		"auth.query_cache": defaults().Auth.QueryCache, "auth.user": "", "auth.password": "", "auth.database": "",
+		"auth.hba_file": "", "auth.ident_file": "",
+		"auth.server_role": defaults().Auth.ServerRole, "auth.login_timeout": defaults().Auth.LoginTimeout,
 		"limits.max_clients": defaults().Limits.MaxClients, "limits.max_logins": defaults().Limits.MaxLogins,
 		"limits.loops": defaults().Limits.Loops,
 	} {

@@ -13,6 +13,7 @@ import (
 )
 
 func main() {
-	err := run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
-	os.Exit(report(err, os.Stderr))
+	stderr := ownStderr()
+	err := run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdout, stderr)
+	os.Exit(report(err, stderr))
 }

@@ -66,6 +66,7 @@ func (p program) commands() []command {
 	return []command{
 		{"serve", "start the proxy", p.serve},
 		{"check", "check a configuration file and show what it means", p.check},
+		{"migrate", "turn a pgbouncer.ini into a sarnic.yaml", p.migrate},
 		{"version", "print the version", p.version},
 		{"help", "explain a command", p.help},
 	}

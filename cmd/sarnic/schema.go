@@ -18,11 +18,13 @@ type file struct {
 	HTTP         string
 	TLS          certificates
 	Auth         auth
+	Admin        consoleUsers
 	Limits       limits
 	Pool         pool.Config
 	Databases    map[string]database
 	Users        map[string]user
 	DrainTimeout time.Duration
+	Restart      restart
 }
 
 type unixSocket struct {
@@ -39,7 +41,24 @@ type certificates struct {
 
 type auth struct {
 	Method       login.Method
+	File         string // PgBouncer's userlist.txt
+	Query        string // pg_authid, or SQL with the user as $1
+	QueryCache   time.Duration
+	User         string // runs the query
+	Password     string
+	Database     string
+	ServerRole   serverRole
+	Rules        []rule
+	HbaFile      string // a pg_hba.conf instead
+	Maps         map[string][]mapping
+	IdentFile    string // a pg_ident.conf instead
 	LoginTimeout time.Duration
+}
+
+// consoleUsers are those whom the console lets in.
+type consoleUsers struct {
+	Users      []string // every command
+	StatsUsers []string // SHOW
 }
 
 type limits struct {
@@ -69,10 +88,11 @@ func defaults() file {
 		Listen:       []string{"127.0.0.1:6432"},
 		UnixSocket:   unixSocket{Mode: 0o777},
 		TLS:          certificates{Mode: login.TLSPrefer},
-		Auth:         auth{Method: login.SCRAM, LoginTimeout: login.DefaultTimeout},
+		Auth:         auth{Method: login.SCRAM, QueryCache: 3 * time.Second, ServerRole: autoRole, LoginTimeout: login.DefaultTimeout},
 		Limits:       limits{MaxClients: 10_000, MaxLogins: 64},
 		Pool:         pool.DefaultConfig(),
 		DrainTimeout: 30 * time.Second,
+		Restart:      restart{DrainTimeout: defaultRestartDrain},
 	}
 }
 

@@ -5,8 +5,11 @@ import (
 	"context"
 	"flag"
 	"log/slog"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sarnicdb/sarnic/pool/dial"
 	"github.com/sarnicdb/sarnic/proxy/login"
@@ -20,9 +23,11 @@ const serveExamples = `  sarnic serve --upstream postgres://app:secret@db:5432/a
 
 const serveAbout = `Starts the proxy, for one database from its DSN or for several from a file.
 
-With --upstream, clients log in with the user and the password of that DSN; without a password in it they are trusted.
+With --upstream, clients log in with the user and the password of that DSN, and where that user may read pg_authid as any
+other role of the server with its own password; without a password in the DSN they are trusted.
 Every flag can be given as an environment variable instead: SARNIC_POOL_SIZE for --pool-size.
-SIGTERM and SIGINT let running transactions finish; a second one ends now.`
+SIGHUP reads files again, and so does a change in one of them. With --restart-socket a second process takes the place of
+the one that runs, and no client notices. SIGTERM and SIGINT let running transactions finish; a second one ends now.`
 
 // serveFlags is the command line of serve. Without --config it is a file of one database.
 type serveFlags struct {
@@ -45,6 +50,7 @@ func (o *serveFlags) register(f *flags) {
 	f.IntVar(&d.Pool.Size, "pool-size", d.Pool.Size, "server connections per user, `N`")
 	f.StringVar((*string)(&d.Pool.Mode), "pool-mode", string(d.Pool.Mode), "transaction, session or statement `MODE`")
 	f.StringVar((*string)(&d.Auth.Method), "auth", "", "`METHOD`: trust, password, md5 or scram-sha-256 (default by the DSN)")
+	f.StringVar(&d.Auth.Query, "auth-query", builtinQuery, "how other roles of the server are found, `SQL` or pg_authid; empty: they cannot log in")
 	f.StringVar((*string)(&d.TLS.Mode), "tls-mode", string(d.TLS.Mode), "`MODE`: disable, allow, prefer, require, verify-ca or verify-full")
 	f.StringVar(&d.TLS.Cert, "tls-cert", "", "certificate `FILE` shown to clients (default none: no TLS)")
 	f.StringVar(&d.TLS.Key, "tls-key", "", "key `FILE` of the certificate")
@@ -52,16 +58,22 @@ func (o *serveFlags) register(f *flags) {
 	f.IntVar(&d.Limits.MaxClients, "max-clients", d.Limits.MaxClients, "clients logged in at once, `N`")
 	f.IntVar(&d.Limits.Loops, "loops", d.Limits.Loops, "event loops at most, `N` (0: one per core, at most 4)")
 	f.DurationVar(&d.DrainTimeout, "drain-timeout", d.DrainTimeout, "`TIME` that transactions have to finish at the end (0: for ever)")
+	f.StringVar(&d.Restart.Socket, "restart-socket", "", "`PATH` where another sarnic takes over without a refused connection")
+	f.DurationVar(&d.Restart.DrainTimeout, "restart-drain-timeout", d.Restart.DrainTimeout,
+		"`TIME` that clients under TLS have to leave when another sarnic has taken over (0: for ever)")
 	f.TextVar(&o.log.level, "log-level", slog.LevelInfo, "debug, info, warn or error `LEVEL`")
 	f.Var(&o.format, "log-format", "text, json or auto `FORMAT`: text on a terminal")
 }
 
 func (p program) serve(ctx context.Context, args []string) error {
+	hangups := make(chan os.Signal, 1) // from before the first look at the file: what changes from then on is not missed
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	s, log, err := p.readServeFlags(args)
 	if err != nil {
 		return err
 	}
-	return p.runService(ctx, s, log)
+	return p.runService(ctx, s, log, hangups)
 }
 
 // readServeFlags turns the command line and the environment into settings.
@@ -115,6 +127,11 @@ func (o *serveFlags) compose() (settings, error) {
 	}
 	var wrong flagMistakes
 	s := o.file.compose("", wrong.add)
+	s.files, s.again = o.file.files(""), o.compose
+	s.blame = func(key, text string) error {
+		wrong.add(key, text)
+		return wrong.err()
+	}
 	return s, wrong.err()
 }
 
@@ -123,11 +140,15 @@ func (f *file) serveOne(server dial.Config, dsn string, replicas []string) {
 	name := cmp.Or(server.Database(), server.User()) // as libpq does
 	f.Databases = map[string]database{name: {Upstream: dsn, Replicas: replicas}}
 	f.Users = map[string]user{server.User(): {Password: server.Password()}}
+	f.Admin.Users = []string{server.User()}
 	if f.Auth.Method == "" {
 		f.Auth.Method = login.SCRAM
 		if server.Password() == "" {
 			f.Auth.Method = login.Trust
 		}
+	}
+	if f.Auth.Method == login.Trust {
+		f.Auth.Query = "" // nobody is to be let in without a password because the server knows the name
 	}
 }
 
@@ -155,7 +176,9 @@ func flagOf(key string) string {
 		return "upstream"
 	case key == "auth.method":
 		return "auth"
-	case block == "pool", block == "tls":
+	case key == "auth.query":
+		return "auth-query"
+	case block == "pool", block == "tls", block == "restart":
 		return block + "-" + strings.ReplaceAll(name, "_", "-")
 	case block == "limits":
 		return strings.ReplaceAll(name, "_", "-")

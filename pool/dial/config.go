@@ -23,7 +23,9 @@ type Config struct {
 	Wrap func(net.Conn) net.Conn
 
 	pg     *pgconn.Config // shared by copies, so never changed
+	dsn    string         // what it was parsed from, for Equal; a secret
 	newest bool           // the DSN does not name a protocol version: try the newest first
+	proof  *Proof         // instead of a password; nil: there is a password, or none is needed
 }
 
 // Parse reads a DSN, URL or keywords, with the defaults and the environment variables of libpq. Its error holds no part
@@ -39,7 +41,7 @@ func Parse(dsn string) (Config, error) {
 	}
 	pg.RuntimeParams = params
 	pg.MaxProtocolMessageBodyLen = maxLoginMessage
-	c := Config{pg: pg}
+	c := Config{pg: pg, dsn: dsn}
 	if !namesVersion(dsn) {
 		c.newest = true
 		pg.MaxProtocolVersion = "3.2" // cancel keys are longer than 4 bytes from then on
@@ -97,7 +99,7 @@ func (c Config) WithUser(user, database, password string) Config {
 	if database != "" {
 		pg.Database = database
 	}
-	c.pg = &pg
+	c.pg, c.proof = &pg, nil
 	return c
 }
 

@@ -41,13 +41,34 @@ func (a Addr) String() string { return a.address }
 
 // Dial connects and logs in. ctx bounds it as a whole, the DSN's connect_timeout each host.
 func (c Config) Dial(ctx context.Context) (*Server, error) {
-	s, err := c.dial(ctx)
+	if c.proof == nil {
+		return c.dialWith(ctx, nil)
+	}
+	for range maxProofs - 1 {
+		known := c.proof.now()
+		s, err := c.dialWith(ctx, known)
+		if err == nil {
+			c.proof.accepted(known)
+		}
+		if !RefusesProof(err) || !c.proof.refused(known) {
+			return s, err
+		}
+	}
+	return c.dialWith(ctx, c.proof.now())
+}
+
+// maxProofs is how often a server is offered one for the same connection.
+const maxProofs = 3
+
+// dialWith is Dial with what proves the role; nil for the password.
+func (c Config) dialWith(ctx context.Context, known *credential) (*Server, error) {
+	s, err := c.dial(ctx, known)
 	if err != nil && c.newest && rejectsVersion(err) {
 		c.newest = false
 		pg := *c.pg
 		pg.MaxProtocolVersion = "3.0"
 		c.pg = &pg
-		s, err = c.dial(ctx)
+		s, err = c.dial(ctx, known)
 	}
 	if err != nil {
 		return nil, newError(ctx, err)
@@ -68,14 +89,22 @@ type attempt struct {
 	reader io.Reader // what the frontend reads from; it may hold bytes too
 }
 
-func (c Config) dial(ctx context.Context) (*Server, error) {
+func (c Config) dial(ctx context.Context, known *credential) (*Server, error) {
 	a := &attempt{wrap: c.Wrap}
 	pg := *c.pg // shallow: pgconn changes nothing of it
+	if known != nil && known.password != "" {
+		pg.Password, known = known.password, nil
+	}
 	pg.DialFunc = a.dialSocket
 	pg.AfterNetConnect = handshake
 	pg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		a.reader = r
-		return pgproto3.NewFrontend(r, w)
+		if a.reader = r; known != nil {
+			a.reader = c.admit(known, r, w)
+		}
+		return pgproto3.NewFrontend(a.reader, w)
+	}
+	if known != nil { // then these are the doorman's business
+		pg.ChannelBinding, pg.RequireAuth = "", ""
 	}
 	conn, err := pgconn.ConnectConfig(ctx, &pg)
 	if err != nil {

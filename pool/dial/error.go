@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/sarnicdb/sarnic/proxy/scram"
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
 
@@ -27,6 +28,13 @@ const (
 	Lookup   Kind = "lookup"  // the host's name cannot be resolved
 	Failed   Kind = "failed"  // anything else: the connection broke, or what came was not the protocol
 )
+
+// RefusesProof reports whether err is a server's answer, or the sign of it, that the role's password or key is not, or no
+// longer, the one that was used.
+func RefusesProof(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Auth && e.Told.Code == wire.CodeInvalidPassword
+}
 
 // Error is a connection that could not be made. Its text is for the log: it names hosts and roles, no passwords.
 type Error struct {
@@ -57,8 +65,25 @@ func newError(ctx context.Context, err error) *Error {
 		}
 		return &Error{kind, told(pgErr), err}
 	}
+	var proofErr *ProofError
+	if errors.As(err, &proofErr) {
+		return &Error{Auth, proofErr.told(), err}
+	}
 	kind := networkKind(ctx, err)
 	return &Error{kind, &wire.Error{Code: wire.CodeConnectionFailure, Message: "cannot connect to server: " + kind.words()}, err}
+}
+
+// told says of a changed password what the server would have said.
+func (e *ProofError) told() *wire.Error {
+	if errors.Is(e, scram.ErrOtherVerifier) {
+		return &wire.Error{
+			Code: wire.CodeInvalidPassword, Message: "password authentication failed for user \"" + e.User + "\"",
+		}
+	}
+	return &wire.Error{
+		Code: wire.CodeInvalidAuthorization, Message: "cannot log in to server as user \"" + e.User + "\" without the password",
+		Hint: "Connect again with the password of that user on the server.",
+	}
 }
 
 func networkKind(ctx context.Context, err error) Kind {

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sarnicdb/sarnic/proxy/hba"
 )
 
 // TLSMode says whether clients may, must or cannot use TLS on TCP connections. Unix sockets never do.
@@ -26,37 +29,48 @@ const (
 )
 
 // Method is how a client proves who it is.
-type Method string
+type Method = hba.Method
 
-// The authentication methods, named as in pg_hba.conf.
+// The methods that a configuration without rules may have for everybody.
 const (
-	Trust    Method = "trust"         // a known name is enough
-	Password Method = "password"      // in clear text, so only over TLS or a unix socket
-	MD5      Method = "md5"           // SCRAM for users whose secret is a SCRAM verifier, as in PostgreSQL
-	SCRAM    Method = "scram-sha-256" // with -PLUS offered over TLS
+	Trust    = hba.Trust    // a known name is enough
+	Password = hba.Password // in clear text, so only over TLS or a unix socket
+	MD5      = hba.MD5      // SCRAM for users whose secret is a SCRAM verifier, as in PostgreSQL
+	SCRAM    = hba.SCRAM    // with -PLUS offered over TLS
 )
 
 // DefaultTimeout is PostgreSQL's authentication_timeout.
 const DefaultTimeout = 60 * time.Second
 
-// Lookup finds the secret of a user who wants to use a database. The Secret should be parsed once and kept: what is
-// derived from it is kept inside. It is called on the login's goroutine.
-type Lookup func(user, database string) (Secret, bool)
+// Lookup finds the secret of a user who wants to use a database; known is false where there is no such user. The Secret
+// should be parsed once and kept: what is derived from it is kept inside. It is called on the login's goroutine and may
+// take its time, within ctx; an error is told to the client as far as it is a *wire.Error.
+type Lookup func(ctx context.Context, user, database string) (secret Secret, known bool, err error)
 
 // Config is what an operator chooses about logins.
 type Config struct {
-	TLS      *tls.Config // what is shown to clients; nil refuses TLS. GetConfigForClient is not supported.
-	TLSMode  TLSMode     // "" is prefer
-	Method   Method
-	Lookup   Lookup        // may be nil with Trust: everybody is known
-	Timeout  time.Duration // for the whole login; 0 is DefaultTimeout
-	MockSeed [32]byte      // salts are made from it, of known and of unknown users; zero takes a random one
-	HoldOK   bool          // leave AuthenticationOk to the caller, in Client.Unsent, to be sent with what follows it
+	TLS      *tls.Config                 // what is shown to clients; nil refuses TLS. GetConfigForClient is not supported.
+	TLSMode  TLSMode                     // "" is prefer
+	Method   Method                      // of everybody, where there are no Rules
+	Rules    []hba.Rule                  // the first for a client says how it proves who it is; nobody gets in for whom there is none
+	Maps     hba.Maps                    // from names in certificates to users
+	Lookup   Lookup                      // may be nil where everybody is known
+	Member   Member                      // may be nil where no rule and no map names a role with a +
+	Failed   func(user, database string) // hears of proofs that were wrong; may be nil
+	Backoff  *Backoff                    // nil: nobody waits
+	Counters *Counters                   // nil: nobody counts
+	Timeout  time.Duration               // for the whole login; 0 is DefaultTimeout
+	MockSeed [32]byte                    // salts are made from it, of known and of unknown users; zero takes a random one
+	HoldOK   bool                        // leave AuthenticationOk to the caller, in Client.Unsent, to be sent with what follows it
 }
+
+// Member finds out whether a user who wants to use a database belongs to a role of the server. It may take its time.
+type Member func(ctx context.Context, user, database, role string) (bool, error)
 
 // Server logs clients in. It is immutable but for what it caches, and safe for use by any number of goroutines.
 type Server struct {
 	cfg      Config
+	rules    []hba.Rule
 	tls      *tls.Config             // cfg.TLS with our own rules; nil where TLS is refused
 	hashing  chan struct{}           // one place for each PBKDF2 that may run
 	binding  atomic.Pointer[binding] // of the certificate shown last
@@ -76,7 +90,10 @@ func New(c Config) (*Server, error) {
 			return nil, fmt.Errorf("seed of mock salts: %w", err)
 		}
 	}
-	s := &Server{cfg: c, hashing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	if c.Counters == nil {
+		c.Counters = new(Counters)
+	}
+	s := &Server{cfg: c, rules: c.rules(), hashing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	if c.TLS != nil && c.TLSMode != TLSDisable {
 		s.tls = s.ownTLS(c.TLS)
 	}
@@ -84,13 +101,20 @@ func New(c Config) (*Server, error) {
 }
 
 func (c *Config) validate() error {
-	switch c.Method {
-	case Trust, Password, MD5, SCRAM:
-	default:
-		return fmt.Errorf("unknown authentication method %q", c.Method)
+	for i := range c.Rules {
+		if c.Rules[i].NeedsCertificate() && (c.TLS == nil || c.TLS.ClientCAs == nil) {
+			return fmt.Errorf("rule %s needs the CA of the clients", c.Rules[i].Place)
+		}
 	}
-	if c.Lookup == nil && c.Method != Trust {
-		return fmt.Errorf("authentication method %s needs users", c.Method)
+	if len(c.Rules) == 0 {
+		switch c.Method {
+		case Trust, Password, MD5, SCRAM:
+		default:
+			return fmt.Errorf("unknown authentication method %q", c.Method)
+		}
+		if c.Lookup == nil && c.Method != Trust {
+			return fmt.Errorf("authentication method %s needs users", c.Method)
+		}
 	}
 	if c.Timeout < 0 {
 		return errors.New("login time-out must not be negative")
@@ -119,6 +143,14 @@ func (c *Config) validateTLS() error {
 		return fmt.Errorf("TLS mode %s needs the CA of the clients", c.TLSMode)
 	}
 	return nil
+}
+
+// rules are those of the configuration, or the one method for everybody.
+func (c *Config) rules() []hba.Rule {
+	if len(c.Rules) > 0 {
+		return c.Rules
+	}
+	return hba.Everybody(c.Method)
 }
 
 func (c *Config) verifiesClients() bool {

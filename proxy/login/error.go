@@ -16,6 +16,7 @@ var errTimeout = errors.New("login took too long")
 // Error is a login that ended without a client.
 type Error struct {
 	User, Database string      // as far as they were known
+	Rule           string      // where the rule stands that was applied; "" without
 	Told           *wire.Error // what the client was told; nil when it was told nothing, as PostgreSQL does at this point
 	Cause          error       // what happened, for the log; nil when Told says it all
 }
@@ -25,6 +26,9 @@ func (e *Error) Error() string {
 	text := "login failed"
 	if e.User != "" {
 		text = "login of user " + e.User + " to database " + e.Database + " failed"
+	}
+	if e.Rule != "" {
+		text += " by rule " + e.Rule
 	}
 	if e.Told != nil {
 		text += ": " + e.Told.Error()

@@ -13,6 +13,3 @@ func ParseClientFinal(msg, binding []byte, plus bool) (signed, nonce, proof []by
 	final, fault := parseClientFinal(msg, binding, plus)
 	return final.signed, final.nonce, final.proof[:], fault
 }
-
-// SASLprep is fuzzed from outside.
-func SASLprep(s string) string { return saslprep(s) }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sarnicdb/sarnic/proxy/login"
 	"github.com/sarnicdb/sarnic/proxy/wire"
@@ -44,6 +43,7 @@ func (*memory) SetWriteDeadline(time.Time) error { return nil }
 func FuzzLogin(f *testing.F) {
 	for _, packet := range startupPackets() {
 		f.Add(packet, uint8(0), uint8(255))
+		f.Add(packet, uint8(16), uint8(255))
 		f.Add(append([]byte(sslRequest), packet...), uint8(1), uint8(8))
 	}
 	for _, msg := range firstMessages() {
@@ -69,12 +69,22 @@ func FuzzLogin(f *testing.F) {
 			servers = append(servers, srv)
 		}
 	}
+	tlsConfig := ca.serverTLS()
+	tlsConfig.ClientCAs = ca.pool
+	ruled, err := login.New(login.Config{TLS: tlsConfig, Lookup: lookup, Rules: rules(f,
+		"local all alice md5", "host all alice 192.0.2.0/24 scram-sha-256", "hostssl all bob all cert", "host /^d bob all reject",
+		"host replication all all trust", "local sameuser all trust")})
+	must(f, err)
 	f.Fuzz(func(t *testing.T, in []byte, which, piece uint8) {
+		srv := servers[which&7]
+		if which&16 != 0 {
+			srv = ruled
+		}
 		conn := &memory{in: in, piece: int(piece) + 1, local: &net.TCPAddr{}}
 		if which&8 != 0 {
 			conn.local = &net.UnixAddr{Net: "unix"}
 		}
-		client, cancel, err := servers[which&7].Login(t.Context(), conn)
+		client, cancel, err := srv.Login(t.Context(), conn)
 		var e *login.Error
 		switch {
 		case client != nil && cancel == nil && err == nil, client == nil && cancel != nil && err == nil:
@@ -145,21 +155,6 @@ func FuzzClientFinal(f *testing.F) {
 		if !bytes.HasPrefix(msg, append(bytes.Clone(signed), ",p="...)) || !bytes.Contains(signed, nonce) || len(proof) != 32 ||
 			!bytes.HasPrefix(signed, append([]byte("c="), binding...)) {
 			t.Errorf("%q is cut into %q %q", msg, signed, nonce)
-		}
-	})
-}
-
-func FuzzSASLprep(f *testing.F) {
-	for _, s := range oddPasswords() {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		once := login.SASLprep(s)
-		if once == "" && s != "" {
-			t.Errorf("%q becomes empty", s)
-		}
-		if !utf8.ValidString(s) && once != s {
-			t.Errorf("%q is changed", s)
 		}
 	})
 }

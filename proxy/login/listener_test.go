@@ -1,6 +1,7 @@
 package login_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,6 +25,12 @@ import (
 // opaqueConn is a connection whose type the package cannot know.
 type opaqueConn struct{ net.Conn }
 
+// foreignConn is one that comes from another machine.
+type foreignConn struct{ net.Conn }
+
+// RemoteAddr is somewhere else.
+func (foreignConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711} }
+
 // outcome is what Login returned.
 type outcome struct {
 	client *login.Client
@@ -37,6 +44,7 @@ type listener struct {
 	results chan outcome
 	ln      net.Listener
 	srv     *login.Server
+	foreign bool // clients look as if they came from another machine
 	wg      sync.WaitGroup
 }
 
@@ -47,6 +55,17 @@ func listen(t testing.TB, c login.Config) *listener {
 
 func listenOn(t testing.TB, c login.Config, network, addr string) *listener {
 	t.Helper()
+	return listenTo(t, &listener{}, c, network, addr)
+}
+
+// listenFar is listen to clients from another machine.
+func listenFar(t testing.TB, c login.Config) *listener {
+	t.Helper()
+	return listenTo(t, &listener{foreign: true}, c, "tcp", "127.0.0.1:0")
+}
+
+func listenTo(t testing.TB, l *listener, c login.Config, network, addr string) *listener {
+	t.Helper()
 	srv, err := login.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +74,7 @@ func listenOn(t testing.TB, c login.Config, network, addr string) *listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &listener{addr: ln.Addr().String(), results: make(chan outcome, 1000), ln: ln, srv: srv}
+	l.addr, l.results, l.ln, l.srv = ln.Addr().String(), make(chan outcome, 1000), ln, srv
 	l.wg.Go(func() { l.run(t) })
 	t.Cleanup(func() { _ = ln.Close(); l.wg.Wait() })
 	return l
@@ -69,6 +88,9 @@ func (l *listener) run(t testing.TB) {
 		}
 		l.wg.Go(func() {
 			defer conn.Close()
+			if l.foreign {
+				conn = foreignConn{conn}
+			}
 			l.serve(t, opaqueConn{conn})
 		})
 	}
@@ -145,9 +167,9 @@ func users(t testing.TB, secrets map[string]string) login.Lookup {
 		}
 		parsed[user] = secret
 	}
-	return func(user, _ string) (login.Secret, bool) {
+	return func(_ context.Context, user, _ string) (login.Secret, bool, error) {
 		s, ok := parsed[user]
-		return s, ok
+		return s, ok, nil
 	}
 }
 

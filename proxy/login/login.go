@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/sarnicdb/sarnic/proxy/scram"
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
 
@@ -24,6 +25,8 @@ type Client struct {
 	Params      []wire.Param // settings of the startup packet, those of its options first; a later one wins
 	Replication string       // "", "true" or "database"
 	ServerName  string       // the name the client asked for in TLS (SNI)
+	Secret      Secret       // what it was checked against
+	Key         *scram.Key   // what its proof revealed, where the secret is a SCRAM verifier or plain text; else nil
 	Unsent      []byte       // with Config.HoldOK: what must be sent before anything else
 	Buffered    []byte       // what the client sent beyond its login, not yet looked at; nil usually
 }
@@ -47,6 +50,10 @@ type attempt struct {
 	out  []byte // appended, not yet written
 
 	user, database string
+	replication    string
+	place          string     // where the rule stands that was applied
+	secret         Secret     // what it is checked against
+	key            *scram.Key // what the proof revealed, if it was one of SCRAM
 	deadline       time.Time
 	nonce          [nonceLen]byte
 	proof          []byte // the messages of a SCRAM exchange that are signed
@@ -117,6 +124,7 @@ func (a *attempt) run(ctx context.Context) (*Client, *CancelRequest, error) {
 	if err := a.settings(client, &pkt); err != nil {
 		return nil, nil, err
 	}
+	client.Secret, client.Key = a.secret, a.key
 	return client, nil, a.welcome(client)
 }
 
@@ -133,11 +141,14 @@ func (a *attempt) welcome(c *Client) error {
 	return a.flush()
 }
 
-// refuse tells the client what is wrong, behind whatever is still unsent. It is the only place that does.
-func (a *attempt) refuse(e *wire.Error) error {
+// refuse tells the client what is wrong, behind whatever is still unsent.
+func (a *attempt) refuse(e *wire.Error) error { return a.refuseFor(e, nil) }
+
+// refuseFor is refuse with what only the log is told. It is the only place that tells a client anything wrong.
+func (a *attempt) refuseFor(e *wire.Error, cause error) error {
 	a.out = wire.AppendError(a.out, e)
 	a.goodbye()
-	return &Error{User: a.user, Database: a.database, Told: e}
+	return &Error{User: a.user, Database: a.database, Rule: a.place, Told: e, Cause: cause}
 }
 
 // goodbye sends the last words. Whether they arrive changes nothing: the login has failed already.

@@ -140,7 +140,7 @@ func TestClient(t *testing.T) {
 		if got.Conn == nil || got.TLS != nil {
 			t.Errorf("connections: %+v", got)
 		}
-		got.Conn = nil
+		got.Conn, got.Secret = nil, login.Secret{}
 		if len(got.Params) == 0 {
 			got.Params = nil
 		}

@@ -6,19 +6,9 @@ import (
 	"encoding/base64"
 	"fmt"
 
+	"github.com/sarnicdb/sarnic/proxy/scram"
 	"github.com/sarnicdb/sarnic/proxy/wire"
 )
-
-// What a client-first-message may begin with: the client cannot do channel binding, or can but thinks that we cannot,
-// or does. PostgreSQL allows no authorization identity, so these three are all there are.
-const (
-	gs2None   = "n,,"
-	gs2Unused = "y,,"
-	gs2Plus   = "p=" + endPointType + ",,"
-)
-
-// endPointType is the one kind of channel binding PostgreSQL has (RFC 5929).
-const endPointType = "tls-server-end-point"
 
 // clientFirst is the client-first-message cut into its parts, slices of the message but for gs2.
 type clientFirst struct {
@@ -76,9 +66,9 @@ func cutGS2(msg []byte, plus, offered bool) (gs2 string, rest []byte, fault *wir
 			"The client supports SCRAM channel binding but thinks the server does not.  "+
 				"However, this server does support channel binding.")
 	case flag == 'n':
-		gs2, rest = gs2None, msg[1:]
+		gs2, rest = scram.GS2None, msg[1:]
 	case flag == 'y':
-		gs2, rest = gs2Unused, msg[1:]
+		gs2, rest = scram.GS2Unused, msg[1:]
 	case flag == 'p' && !plus:
 		return "", nil, malformed("The client selected SCRAM-SHA-256 without channel binding, " +
 			"but the SCRAM message includes channel binding data.")
@@ -99,12 +89,12 @@ func cutPlus(msg []byte) (gs2 string, rest []byte, fault *wire.Error) {
 	if fault != nil {
 		return "", nil, fault
 	}
-	if string(kind) != endPointType {
+	if string(kind) != scram.EndPointType {
 		return "", nil, fatal(wire.CodeProtocolViolation,
 			fmt.Sprintf("unsupported SCRAM channel-binding type \"%s\"", showText(kind)))
 	}
 	rest, fault = cutIdentity(rest)
-	return gs2Plus, rest, fault
+	return scram.GS2Plus, rest, fault
 }
 
 // cutIdentity splits off the place of an authorization identity, which must be empty.

@@ -28,6 +28,7 @@ func (a *attempt) client(pkt *wire.Startup) (*Client, error) {
 			fmt.Sprintf("invalid value for parameter \"replication\": %q", pkt.Param("replication"))),
 			"Valid values are: \"false\", 0, \"true\", 1, \"database\"."))
 	}
+	a.replication = replication
 	c := &Client{
 		Conn: a.conn, TLS: a.tls, User: a.user, Database: a.database,
 		Version: a.negotiate(pkt), Replication: replication,

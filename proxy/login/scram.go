@@ -2,21 +2,14 @@ package login
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"strconv"
 
+	"github.com/sarnicdb/sarnic/proxy/scram"
 	"github.com/sarnicdb/sarnic/proxy/wire"
-)
-
-// The mechanisms, as the protocol names them.
-const (
-	scramPlain = "SCRAM-SHA-256"
-	scramPlus  = "SCRAM-SHA-256-PLUS"
 )
 
 // nonceLen is PostgreSQL's: 24 characters in base64.
@@ -45,7 +38,7 @@ func (a *attempt) scram(ctx context.Context, secret Secret, known bool) error {
 	if err != nil {
 		return err
 	}
-	final, fault := parseClientFinal(msg, channelBinding(gs2, a.bind), gs2 == gs2Plus)
+	final, fault := parseClientFinal(msg, channelBinding(gs2, a.bind), gs2 == scram.GS2Plus)
 	if fault != nil {
 		return a.refuse(fault)
 	}
@@ -53,19 +46,24 @@ func (a *attempt) scram(ctx context.Context, secret Secret, known bool) error {
 		return a.refuse(withDetail(fatal(wire.CodeProtocolViolation, "invalid SCRAM response"), "Nonce does not match."))
 	}
 	a.proof = append(append(a.proof, ','), final.signed...)
-	if !proves(v, a.proof, &final.proof) || doomed {
-		return a.wrongPassword()
+	key := v.Check(a.proof, &final.proof)
+	switch {
+	case doomed && known && secret.kind == md5Secret:
+		return a.wrongPassword(errNotSCRAM)
+	case doomed || key == nil:
+		return a.wrongPassword(secret.fault(known))
 	}
-	a.out = wire.AppendAuthSASLFinal(a.out, serverFinal(v, a.proof))
+	a.key = key
+	a.out = wire.AppendAuthSASLFinal(a.out, base64.StdEncoding.AppendEncode([]byte("v="), v.Signature(a.proof)))
 	return nil
 }
 
 // scramFirst offers the mechanisms and reads the client's choice and its first message.
 func (a *attempt) scramFirst() (clientFirst, error) {
 	if a.bind != nil {
-		a.out = wire.AppendAuthSASL(a.out, scramPlus, scramPlain)
+		a.out = wire.AppendAuthSASL(a.out, scram.MechanismPlus, scram.Mechanism)
 	} else {
-		a.out = wire.AppendAuthSASL(a.out, scramPlain)
+		a.out = wire.AppendAuthSASL(a.out, scram.Mechanism)
 	}
 	if err := a.flush(); err != nil {
 		return clientFirst{}, err
@@ -75,11 +73,11 @@ func (a *attempt) scramFirst() (clientFirst, error) {
 		return clientFirst{}, err
 	}
 	mechanism, msg, ok := wire.SASLInitial(body)
-	plus := string(mechanism) == scramPlus && a.bind != nil
+	plus := string(mechanism) == scram.MechanismPlus && a.bind != nil
 	switch {
 	case !ok:
 		return clientFirst{}, a.refuse(fatal(wire.CodeProtocolViolation, "invalid message format"))
-	case !plus && string(mechanism) != scramPlain:
+	case !plus && string(mechanism) != scram.Mechanism:
 		return clientFirst{}, a.refuse(fatal(wire.CodeProtocolViolation,
 			"client selected an invalid SASL authentication mechanism"))
 	}
@@ -108,13 +106,13 @@ func (a *attempt) emptyChallenge() ([]byte, error) {
 func (a *attempt) saslResponse() ([]byte, error) {
 	body, err := a.response("SASL", maxSASL)
 	if errors.Is(err, errTooLong) {
-		return nil, a.wrongPassword()
+		return nil, a.wrongPassword(err)
 	}
 	return body, err
 }
 
 // challenge sends the server-first-message, begins a.proof with the messages so far, and returns the nonce of both.
-func (a *attempt) challenge(first clientFirst, v *verifier) (nonce []byte, err error) {
+func (a *attempt) challenge(first clientFirst, v *scram.Verifier) (nonce []byte, err error) {
 	if _, err := rand.Read(a.nonce[:]); err != nil {
 		return nil, a.silent(err)
 	}
@@ -123,8 +121,8 @@ func (a *attempt) challenge(first clientFirst, v *verifier) (nonce []byte, err e
 	a.proof = append(append(a.proof, "r="...), first.nonce...)
 	a.proof = base64.StdEncoding.AppendEncode(a.proof, a.nonce[:])
 	end := len(a.proof)
-	a.proof = base64.StdEncoding.AppendEncode(append(a.proof, ",s="...), v.salt)
-	a.proof = strconv.AppendInt(append(a.proof, ",i="...), int64(v.iterations), 10)
+	a.proof = base64.StdEncoding.AppendEncode(append(a.proof, ",s="...), v.Salt)
+	a.proof = strconv.AppendInt(append(a.proof, ",i="...), int64(v.Iterations), 10)
 	a.out = wire.AppendAuthSASLContinue(a.out, a.proof[start:])
 	return a.proof[start+len("r=") : end], a.flush()
 }
@@ -133,25 +131,8 @@ func (a *attempt) challenge(first clientFirst, v *verifier) (nonce []byte, err e
 // it has seen.
 func channelBinding(gs2 string, bind []byte) []byte {
 	input := []byte(gs2)
-	if gs2 == gs2Plus {
+	if gs2 == scram.GS2Plus {
 		input = append(input, bind...)
 	}
 	return base64.StdEncoding.AppendEncode(nil, input)
-}
-
-// proves checks a client's proof: the client key covered by a signature that needs only the stored key.
-func proves(v *verifier, signed []byte, proof *[sha256.Size]byte) bool {
-	mac := hmac.New(sha256.New, v.stored[:])
-	mac.Write(signed)
-	var key [sha256.Size]byte
-	subtle.XORBytes(key[:], mac.Sum(nil), proof[:])
-	stored := sha256.Sum256(key[:])
-	return subtle.ConstantTimeCompare(stored[:], v.stored[:]) == 1
-}
-
-// serverFinal is our own proof.
-func serverFinal(v *verifier, signed []byte) []byte {
-	mac := hmac.New(sha256.New, v.server[:])
-	mac.Write(signed)
-	return base64.StdEncoding.AppendEncode([]byte("v="), mac.Sum(nil))
 }

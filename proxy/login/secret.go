@@ -3,18 +3,17 @@ package login
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/pbkdf2"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/sarnicdb/sarnic/proxy/scram"
 )
 
 type secretKind uint8
@@ -29,9 +28,9 @@ const (
 // Secret is what a password is checked against. Copies share what is derived from it.
 type Secret struct {
 	kind    secretKind
-	text    string                    // the password, or the 32 hex digits of md5
-	scram   *verifier                 // of a scramSecret
-	derived *atomic.Pointer[verifier] // of a plainSecret, once somebody needed it
+	text    string                     // the password, the 32 hex digits of md5, or why there is no secret
+	scram   *scram.Verifier            // of a scramSecret
+	derived *atomic.Pointer[scram.Key] // of a plainSecret, once somebody needed it
 }
 
 // String keeps secrets out of whatever prints one.
@@ -42,19 +41,6 @@ func (Secret) GoString() string { return "(secret)" }
 
 // LogValue is String for slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue("(secret)") }
-
-// verifier proves a password without knowing it (RFC 5802).
-type verifier struct {
-	salt       []byte
-	iterations int
-	stored     [sha256.Size]byte
-	server     [sha256.Size]byte
-}
-
-// defaultIterations is PostgreSQL's default of scram_iterations; an unknown user is shown it as well.
-const defaultIterations = 4096
-
-const scramPrefix = "SCRAM-SHA-256$"
 
 // ParseSecret reads the secret of a user as pg_authid or userlist.txt has it: md5 and 32 hex digits, a SCRAM verifier,
 // or plain text, from which a verifier is derived when first needed. Its error names the user, never the secret.
@@ -67,64 +53,41 @@ func ParseSecret(user, s string) (Secret, error) {
 		return Secret{}, fmt.Errorf("secret of user %q holds a NUL byte", user)
 	case isMD5 && isHexMD5(digits):
 		return Secret{kind: md5Secret, text: strings.ToLower(digits)}, nil
-	case strings.HasPrefix(s, scramPrefix):
-		v, err := parseVerifier(s[len(scramPrefix):])
+	case strings.HasPrefix(s, scram.Prefix):
+		v, err := scram.Parse(s)
 		if err != nil {
 			return Secret{}, fmt.Errorf("secret of user %q is not a SCRAM verifier: %w", user, err)
 		}
 		return Secret{kind: scramSecret, scram: v}, nil
 	}
-	return Secret{kind: plainSecret, text: s, derived: new(atomic.Pointer[verifier])}, nil
+	return Secret{kind: plainSecret, text: s, derived: new(atomic.Pointer[scram.Key])}, nil
 }
+
+// NoSecret is for a user that exists and whom no password lets in; reason is for the log.
+func NoSecret(reason string) Secret { return Secret{text: reason} }
+
+// Password is the secret itself, where it is stored in plain text.
+func (s Secret) Password() (text string, ok bool) {
+	if s.kind != plainSecret {
+		return "", false
+	}
+	return s.text, true
+}
+
+// MD5 is the 32 hex digits of md5(password + user), where that is what is stored.
+func (s Secret) MD5() (digits string, ok bool) {
+	if s.kind != md5Secret {
+		return "", false
+	}
+	return s.text, true
+}
+
+// Verifier is what is stored for SCRAM; nil where it is something else.
+func (s Secret) Verifier() *scram.Verifier { return s.scram }
 
 func isHexMD5(s string) bool {
 	_, err := hex.DecodeString(s)
 	return len(s) == 32 && err == nil
-}
-
-// parseVerifier reads iterations:salt$stored:server, the two keys and the salt in base64.
-func parseVerifier(s string) (*verifier, error) {
-	head, keys, ok := strings.Cut(s, "$")
-	iterations, salt, ok2 := strings.Cut(head, ":")
-	stored, server, ok3 := strings.Cut(keys, ":")
-	if !ok || !ok2 || !ok3 {
-		return nil, errors.New("a part is missing")
-	}
-	v := new(verifier)
-	var err error
-	if v.iterations, err = strconv.Atoi(iterations); err != nil || v.iterations < 1 {
-		return nil, errors.New("the number of iterations is invalid")
-	}
-	if v.salt, err = base64.StdEncoding.DecodeString(salt); err != nil || len(v.salt) == 0 {
-		return nil, errors.New("the salt is invalid")
-	}
-	if !decodeKey(v.stored[:], stored) || !decodeKey(v.server[:], server) {
-		return nil, errors.New("a key is invalid")
-	}
-	return v, nil
-}
-
-func decodeKey(dst []byte, s string) bool {
-	key, err := base64.StdEncoding.DecodeString(s)
-	return err == nil && copy(dst, key) == len(dst) && len(key) == len(dst)
-}
-
-// derive is what PostgreSQL stores for a password.
-func derive(password string, salt []byte, iterations int) (*verifier, error) {
-	salted, err := pbkdf2.Key(sha256.New, saslprep(password), salt, iterations, sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("deriving a SCRAM verifier: %w", err)
-	}
-	v := &verifier{salt: salt, iterations: iterations}
-	v.stored = sha256.Sum256(sign(salted, "Client Key"))
-	copy(v.server[:], sign(salted, "Server Key"))
-	return v, nil
-}
-
-func sign(key []byte, text string) []byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(text))
-	return mac.Sum(nil)
 }
 
 // md5 is the stored hash of the secret, without its prefix. Users without one get one that no password has.
@@ -142,60 +105,88 @@ func (s Secret) md5(user string) string {
 // saltSize is PostgreSQL's.
 const saltSize = 16
 
+// fault says for the log why a proof could not be accepted.
+func (s Secret) fault(known bool) error {
+	switch {
+	case !known:
+		return errUnknownUser
+	case s.kind == noSecret && s.text != "":
+		return errors.New(s.text)
+	case s.kind == noSecret:
+		return errNoSecret
+	}
+	return errMismatch
+}
+
+var (
+	errUnknownUser = errors.New("no such user")
+	errNoSecret    = errors.New("the user has no password")
+	errNotSCRAM    = errors.New("the user's secret is an md5 hash, which SCRAM cannot use")
+	errMismatch    = errors.New("the password does not match")
+)
+
 // salt belongs to the user's name, whether there is such a user or not.
 func (s *Server) salt(user string) []byte {
-	return sign(s.cfg.MockSeed[:], user)[:saltSize:saltSize]
+	m := hmac.New(sha256.New, s.cfg.MockSeed[:])
+	m.Write([]byte(user))
+	return m.Sum(nil)[:saltSize:saltSize]
 }
 
 // verifier finds or derives what a SCRAM proof of the user is checked against. doomed says that no proof will do: the
 // user has no secret that SCRAM can use, and must not notice before the end.
-func (s *Server) verifier(ctx context.Context, a *attempt, secret Secret) (v *verifier, doomed bool, err error) {
+func (s *Server) verifier(ctx context.Context, a *attempt, secret Secret) (v *scram.Verifier, doomed bool, err error) {
 	switch secret.kind {
 	case scramSecret:
 		return secret.scram, false, nil
 	case plainSecret:
-		v, err = s.derived(ctx, a, secret)
-		return v, false, err
+		k, err := s.derived(ctx, a, secret)
+		if err != nil {
+			return nil, false, err
+		}
+		return k.Verifier(), false, nil
 	default:
-		return &verifier{salt: s.salt(a.user), iterations: defaultIterations}, true, nil
+		return &scram.Verifier{Salt: s.salt(a.user), Iterations: scram.DefaultIterations}, true, nil
 	}
 }
 
 // derived runs PBKDF2 for the first who needs it.
-func (s *Server) derived(ctx context.Context, a *attempt, secret Secret) (*verifier, error) {
-	if v := secret.derived.Load(); v != nil {
-		return v, nil
+func (s *Server) derived(ctx context.Context, a *attempt, secret Secret) (*scram.Key, error) {
+	if k := secret.derived.Load(); k != nil {
+		return k, nil
 	}
 	if err := s.acquire(ctx, a.deadline); err != nil {
 		return nil, err
 	}
 	defer s.release()
-	if v := secret.derived.Load(); v != nil {
-		return v, nil
+	if k := secret.derived.Load(); k != nil {
+		return k, nil
 	}
-	v, err := derive(secret.text, s.salt(a.user), defaultIterations)
+	k, err := scram.Derive(secret.text, s.salt(a.user), scram.DefaultIterations)
 	if err == nil {
-		secret.derived.Store(v)
+		secret.derived.Store(k)
 	}
-	return v, err
+	return k, err
 }
 
-// matches checks a password given in clear text.
-func (s *Server) matches(ctx context.Context, a *attempt, secret Secret, given []byte) (bool, error) {
+// matches checks a password given in clear text. The key is set where the secret is a SCRAM verifier.
+func (s *Server) matches(ctx context.Context, a *attempt, secret Secret, given []byte) (bool, *scram.Key, error) {
 	switch secret.kind {
 	case plainSecret:
-		return sameText(given, secret.text), nil
+		return sameText(given, secret.text), nil, nil
 	case md5Secret:
-		return sameText([]byte(hexMD5(string(given), a.user)), secret.text), nil
+		return sameText([]byte(hexMD5(string(given), a.user)), secret.text), nil, nil
 	case scramSecret:
 		if err := s.acquire(ctx, a.deadline); err != nil {
-			return false, err
+			return false, nil, err
 		}
 		defer s.release()
-		v, err := derive(string(given), secret.scram.salt, secret.scram.iterations)
-		return err == nil && subtle.ConstantTimeCompare(v.server[:], secret.scram.server[:]) == 1, err
+		k, err := scram.Derive(string(given), secret.scram.Salt, secret.scram.Iterations)
+		if err != nil {
+			return false, nil, err
+		}
+		return k.Verifier().Equal(secret.scram), k, nil
 	default:
-		return false, nil
+		return false, nil, nil
 	}
 }
 

@@ -2,8 +2,6 @@ package login
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +9,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/sarnicdb/sarnic/proxy/scram"
 )
 
 // tlsHandshake is the first byte of a TLS connection: the record type. No startup packet begins with it.
@@ -26,8 +26,11 @@ func (s *Server) ownTLS(c *tls.Config) *tls.Config {
 	own := c.Clone()
 	own.NextProtos = []string{alpn}
 	own.SessionTicketsDisabled = true
-	if s.cfg.verifiesClients() {
+	switch {
+	case s.cfg.verifiesClients():
 		own.ClientAuth = tls.RequireAndVerifyClientCert
+	case c.ClientCAs != nil: // as in PostgreSQL: a certificate is asked for, and one that is shown must be good
+		own.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	own.Certificates = nil // so that GetCertificate is always asked
 	own.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -102,6 +105,10 @@ func (a *attempt) startTLS(ctx context.Context, conn net.Conn) error {
 	}
 	a.tls, a.rw = secure, secure
 	a.r, a.w = 0, 0
+	if c := a.certificate(); c != nil && !namesItself(c) {
+		_ = secure.CloseWrite()
+		return a.silent(errors.New("the subject of the client's certificate holds a NUL byte"))
+	}
 	return nil
 }
 
@@ -159,24 +166,11 @@ func (s *Server) endPoint(cert *tls.Certificate) []byte {
 	return b.hash
 }
 
-// hashLeaf is the hash of a certificate by the hash function of its signature; MD5 and SHA-1 stand for SHA-256. Others,
-// such as Ed25519, have no such function.
+// hashLeaf is the channel binding of a certificate.
 func hashLeaf(der []byte) []byte {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil
 	}
-	switch cert.SignatureAlgorithm {
-	case x509.MD5WithRSA, x509.SHA1WithRSA, x509.ECDSAWithSHA1,
-		x509.SHA256WithRSA, x509.SHA256WithRSAPSS, x509.ECDSAWithSHA256:
-		sum := sha256.Sum256(der)
-		return sum[:]
-	case x509.SHA384WithRSA, x509.SHA384WithRSAPSS, x509.ECDSAWithSHA384:
-		sum := sha512.Sum384(der)
-		return sum[:]
-	case x509.SHA512WithRSA, x509.SHA512WithRSAPSS, x509.ECDSAWithSHA512:
-		sum := sha512.Sum512(der)
-		return sum[:]
-	}
-	return nil
+	return scram.EndPoint(cert)
 }

@@ -108,6 +108,9 @@ func (c *Conn) SetHandler(h Handler) {
 	c.serveAgain()
 }
 
+// Handled reports whether anybody is woken.
+func (c *Conn) Handled() bool { return c.handler != nil }
+
 // withdraw takes back a job of the handler that was queued for an event and has not begun.
 func (c *Conn) withdraw() {
 	if f := c.fiber; f != nil && f.home == c && !f.begun && !plantedStaleJob {

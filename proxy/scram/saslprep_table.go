@@ -1,4 +1,4 @@
-package login
+package scram
 
 // The tables of RFC 3454 as pairs of first and last runes, made with Python's module stringprep. They are those of
 // Unicode 3.2 and must stay so: what was unassigned then makes SASLprep fail for ever, in PostgreSQL as in libpq.
