@@ -255,7 +255,7 @@ func (s *session) queryAnswered(e *effect, before byte) {
 	x := s.x
 	switch {
 	case before != 'I' || x.status != 'I': // in a transaction, what it did may still be undone
-	case x.led.len() > 1: // what was sent behind it is in the books already
+	case !x.led.alone(): // what was sent behind it is in the books already
 	case !x.failed && e.tag != "":
 		s.discarded()
 	case !x.failed && e.impact.certain && e.touched == 0:

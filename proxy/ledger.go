@@ -92,6 +92,16 @@ func (l *ledger) empty() bool { return l.head == len(l.q) }
 
 func (l *ledger) len() int { return len(l.q) - l.head }
 
+// alone reports whether nothing but the first entry is owed. Late ends of a COPY are nothing.
+func (l *ledger) alone() bool {
+	for i := l.head + 1; i < len(l.q); i++ {
+		if l.q[i].kind != kindCopyEnd {
+			return false
+		}
+	}
+	return true
+}
+
 // first is the entry whose reply is due; nil where none is. Markers before it have no reply and are dropped.
 func (l *ledger) first() *entry {
 	for l.head < len(l.q) {

@@ -163,7 +163,7 @@ func (s *session) noteTag(tag []byte) {
 		return
 	}
 	x := s.x
-	alone := x.led.len() == 1 // else something was sent behind it that may have made new state
+	alone := x.led.alone() // else something was sent behind it that may have made new state
 	switch string(tag) {
 	case "DISCARD ALL":
 		x.server.Unnamed = 0

@@ -197,7 +197,12 @@ func (s *session) runErrand(errand func() error) error {
 func (s *session) failQuery(e *wire.Error) {
 	x := s.x
 	s.sendRewritten([]byte("SELECT refused_by_sarnic"))
-	x.led.push(entry{kind: kindQuery, act: replace, effect: x.newEffect(effect{err: e})})
+	drops := s.dropUnnamed()
+	if drops == nil {
+		drops = x.newEffect(effect{})
+	}
+	drops.err = e
+	x.led.push(entry{kind: kindQuery, act: replace, effect: drops})
 }
 
 func duplicateStatement(name string) *wire.Error {

@@ -156,7 +156,22 @@ func randomSQL(random *rand.Rand, who string) string {
 		"COPY t TO STDOUT", "COMMIT AND CHAIN", "SELECT", "ALTER TABLE shape ADD COLUMN IF NOT EXISTS v text", "ALTER TABLE shape DROP COLUMN IF EXISTS v",
 		"DEALLOCATE ALL", "SET LOCAL work_mem = '1MB'", "SELECT * FROM shape",
 	}
+	if random.IntN(3) == 0 {
+		all = append(randomSettings(random, own), "PREPARE s AS SELECT "+own, "PREPARE t (int) AS SELECT $1, "+own, "EXECUTE s", "EXECUTE t(7)",
+			"EXECUTE u", "DEALLOCATE s", "DEALLOCATE t", "DISCARD ALL", "BEGIN; SET work_mem = '5MB'; ROLLBACK")
+	}
 	return all[random.IntN(len(all))]
+}
+
+// randomSettings change and show what a session has and a transaction may undo.
+func randomSettings(random *rand.Rand, own string) []string {
+	return []string{
+		fmt.Sprintf("SET work_mem = '%dMB'", 2+random.IntN(5)), "SET application_name = " + own, "SET work_mem = 'lots'", "RESET work_mem",
+		"RESET ALL", "SET DateStyle = 'German'", "SET my.own = " + own, "SHOW work_mem", "SHOW application_name", "SHOW work_mem", "SHOW DateStyle",
+		fmt.Sprintf("SELECT set_config('work_mem', '%dMB', false)", 7+random.IntN(3)), "SELECT set_config('work_mem', '1MB', true)",
+		"SELECT coalesce(current_setting('my.own', true), '')", "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		"SHOW default_transaction_isolation", "SET default_transaction_isolation TO DEFAULT", "SET TIME ZONE 'Asia/Tokyo'", "SHOW TimeZone",
+	}
 }
 
 func randomCopy(random *rand.Rand) string {
@@ -202,6 +217,9 @@ func randomPrepared(random *rand.Rand, who string) string {
 		"SELECT " + own, "SELECT " + own, "SELECT 'same'", "SELECT $1::int, " + own, "broken", "", "BEGIN", "COMMIT", "ROLLBACK",
 		"SELECT * FROM shape", "SELECT n FROM generate_series(1, 4) n", "SELECT 1/$1::int", "INSERT INTO t SELECT 100 + count(*), 'prepared' FROM t",
 		"SELECT count(*) FROM t", "SELECT say(" + own + ")", "DEALLOCATE ALL",
+	}
+	if random.IntN(4) == 0 {
+		all = randomSettings(random, own)
 	}
 	return all[random.IntN(len(all))]
 }
