@@ -171,7 +171,7 @@ func (m *migration) write(w io.Writer) error {
 		path = absolute
 	}
 	_, err := fmt.Fprintf(w, "# Written by sarnic migrate from %s.\n"+
-		"# Behind a key stands the option of PgBouncer that it comes from, with = if that is PgBouncer's default.\n\n", path)
+		"# Behind a key stands the option of PgBouncer that it comes from, with = if that is PgBouncer's default.\n\n", harmless(path))
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func databaseKeys() []keyOfDatabase {
 	return []keyOfDatabase{
 		{"dbname", anyText, ""},
 		{"host", anyText, ""},
-		{"port", count, ""},
+		{"port", decimal, ""},
 		{"user", anyText, ""},
 		{"password", anyText, ""},
 		{"auth_user", anyText, ""},

@@ -12,10 +12,12 @@ import (
 	"github.com/sarnicdb/sarnic/config"
 )
 
-// Bounds on files of PgBouncer. The depth is PgBouncer's own.
+// Bounds on files of PgBouncer. The depth is PgBouncer's own. Files that include each other reach it, or the number of lines,
+// and then nothing more is read.
 const (
 	maxIni      = 1 << 20
 	maxIncludes = 10
+	maxLines    = 100_000
 )
 
 // iniLine is one key = value, or the beginning of a section, where the key is empty.
@@ -31,6 +33,8 @@ type ini struct {
 	lines    []iniLine
 	mistakes config.Errors
 	section  string // the one that lines go to; it goes on behind the end of an included file
+	read     int    // lines
+	full     bool   // a bound was reached
 }
 
 // readIni reads the file at path. What is wrong with it is in mistakes; the error is that of opening it.
@@ -47,13 +51,22 @@ func (r *ini) include(path string, depth int) error {
 	}
 	number := 0
 	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		if r.full {
+			return nil
+		}
 		number++
+		r.read++
 		l := iniReader{ini: r, file: path, number: number, text: strings.TrimRight(line, " \t\r\n\v\f"), depth: depth}
 		if !utf8.ValidString(line) || strings.ContainsRune(line, 0) {
 			l.mistake("not UTF-8 text")
 			continue
 		}
-		l.read()
+		if r.read > maxLines {
+			r.full = true
+			l.mistake("more than %d lines with all that is included", maxLines)
+			return nil
+		}
+		l.parse()
 	}
 	return nil
 }
@@ -83,8 +96,8 @@ func (l *iniReader) skip(spaces string) {
 	l.at = len(l.text) - len(strings.TrimLeft(l.text[l.at:], spaces))
 }
 
-// read goes over the line. Behind a section something else may follow, as in PgBouncer.
-func (l *iniReader) read() {
+// parse goes over the line. Behind a section something else may follow, as in PgBouncer.
+func (l *iniReader) parse() {
 	for {
 		l.skip(" \t\v\f")
 		rest := l.text[l.at:]
@@ -188,6 +201,7 @@ func unquote(text, quote string) (inner, after string, ok bool) {
 // included reads another file, and goes on behind it.
 func (l *iniReader) included(name string) {
 	if l.depth >= maxIncludes {
+		l.full = true
 		l.mistake("more than %d files within each other", maxIncludes)
 		return
 	}

@@ -160,7 +160,8 @@ func (m *migration) userLimits() {
 		}
 	}
 	for _, name := range listed {
-		if n := m.userLimit(name); n > 0 && (!m.login.read || m.login.users[name].Secret != "") {
+		secret := !m.login.read || m.login.users[name].Secret != "" // without one only some methods let a user be named
+		if n := m.userLimit(name); n > 0 && (secret || slices.Contains([]string{"trust", "cert", "hba"}, m.values["auth_type"])) {
 			m.yaml.set(strconv.Itoa(n), option, "users", name, "max_connections")
 		}
 	}

@@ -48,7 +48,7 @@ func (m *migration) report(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "WHERE\tPGBOUNCER\tHERE\tWHY\n")
 	for _, r := range m.remarks {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", m.place(r.at), r.option, r.kind, r.why)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", harmless(m.place(r.at)), harmless(r.option), r.kind, harmless(r.why))
 	}
 	return t.Flush()
 }

@@ -33,9 +33,18 @@ func count(text string) (string, error) {
 	return n, err
 }
 
-// optional is a number of which a negative one is as good as none, which is "".
+// decimal is a number in the lines of databases and users, where 017 is 17.
+func decimal(text string) (string, error) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil {
+		return "", fmt.Errorf("must be a whole number, got %q", text)
+	}
+	return strconv.FormatInt(n, 10), nil
+}
+
+// optional is a decimal of which a negative one is as good as none, which is "".
 func optional(text string) (string, error) {
-	n, err := number(text)
+	n, err := decimal(text)
 	if strings.HasPrefix(n, "-") {
 		return "", nil
 	}

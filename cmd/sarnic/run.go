@@ -67,6 +67,7 @@ func (p program) commands() []command {
 		{"serve", "start the proxy", p.serve},
 		{"check", "check a configuration file and show what it means", p.check},
 		{"migrate", "turn a pgbouncer.ini into a sarnic.yaml", p.migrate},
+		{"top", "show pools, waits and clients of a running sarnic live", p.top},
 		{"version", "print the version", p.version},
 		{"help", "explain a command", p.help},
 	}
