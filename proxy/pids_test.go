@@ -138,3 +138,26 @@ func TestEndingByPID(t *testing.T) {
 		}
 	})
 }
+
+// A client's own notification comes from the number that it knows.
+func TestOwnNotification(t *testing.T) {
+	pgtest.Each(t, func(t *testing.T, pg *pgtest.Postgres) {
+		r, db := real(t, pg, nil)
+		cfg, err := pgconn.ParseConfig("postgres://app@" + r.addr() + "/" + db + "?sslmode=disable")
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := uint32(0)
+		cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { from = n.PID }
+		conn, err := pgconn.ConnectConfig(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		ask(t, conn, "LISTEN news; NOTIFY news, 'own'")
+		ask(t, conn, "SELECT 1")
+		if from != conn.PID() {
+			t.Errorf("the notification is from %d, the client is %d", from, conn.PID())
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"encoding/binary"
+
 	"github.com/sarnicdb/sarnic/pool"
 	"github.com/sarnicdb/sarnic/proxy/loop"
 	"github.com/sarnicdb/sarnic/proxy/wire"
@@ -262,7 +264,12 @@ func fits(typ, kind byte) bool {
 func (s *session) reply(typ byte, body []byte) (keep bool, err error) {
 	x := s.x
 	switch typ {
-	case 'N', 'A':
+	case 'N':
+		return true, nil
+	case 'A':
+		if len(body) >= 4 && binary.BigEndian.Uint32(body) == x.server.PID() {
+			binary.BigEndian.PutUint32(body, s.pid) // its own, under the number it knows
+		}
 		return true, nil
 	case 'S':
 		return !x.resets || !s.startupReport(body), nil
