@@ -119,11 +119,11 @@ func (srv *Server) Run(ctx context.Context) error {
 	if err := srv.listenFirst(); err != nil {
 		return err
 	}
+	router.Warm() // clients wait in the listen queue: what cannot be read would pin them
 	loopsCtx, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoops()
 	var wg sync.WaitGroup
 	wg.Go(func() { srv.group.Run(loopsCtx) })
-	wg.Go(router.Warm)
 	first := srv.group.Loops()[0]
 	first.Post(func() {
 		srv.pools.StartJanitor(first)
